@@ -1,0 +1,259 @@
+package recorder
+
+import (
+	"context"
+	"time"
+)
+
+// Queue hands jobs to workers. Implemented by recorder/queue.
+type Queue interface {
+	// Enqueue stores a valid job. ErrConflict when its id exists.
+	Enqueue(ctx context.Context, job Job) error
+	// Claim takes one job: leases that expired before new work. It waits until
+	// there is one or ctx is done. Entries that are no valid job go to the
+	// dead-letter stream inside Claim and never come out of it.
+	Claim(ctx context.Context) (Lease, error)
+	// Adopt takes the job of a recording this worker's spool holds: when the lease
+	// lapsed or belongs to an earlier life of this worker. ErrNotFound for a job
+	// nobody knows, ErrConflict for one that ended or that another worker has.
+	Adopt(ctx context.Context, id string) (Lease, error)
+	// Amend changes the files of a job that ended: one arrived after all.
+	Amend(ctx context.Context, id string, files []FileResult) error
+}
+
+// Lease is the right to work on one job. It is renewed until Finish, Release,
+// Abandon or Lost. Safe for concurrent use.
+type Lease interface {
+	Job() Job
+	// Recording is the state as it was stored when the lease was taken: after a
+	// takeover it tells how far the last worker came. Attempt and Worker are this
+	// lease's own.
+	Recording() Recording
+	// Lost is closed when another worker may own the job.
+	Lost() <-chan struct{}
+	// Commands gives stop and update requests, those from before the lease
+	// included. Closed when the lease ends.
+	Commands() <-chan Command
+	// Report stores a new state and tells the event stream. ErrLeaseLost when the
+	// job belongs to another worker now. When Redis is away it is kept and stored
+	// later; the newest state wins.
+	Report(ctx context.Context, rec Recording) error
+	// Finish stores the result, appends the recording_ended event, then
+	// acknowledges: exactly once per job, ErrLeaseLost otherwise.
+	Finish(ctx context.Context, rec Recording) error
+	// Release gives the job back for another try, or ends it as failed and
+	// dead-letters it when it was tried too often.
+	Release(ctx context.Context, cause error) error
+	// Abandon stops renewing without changing the job, so that whoever holds its
+	// spool can adopt it.
+	Abandon()
+}
+
+// CommandKind is what a command asks for.
+type CommandKind string
+
+// The commands.
+const (
+	CommandStop   CommandKind = "stop"
+	CommandUpdate CommandKind = "update"
+)
+
+// Command is a request to a running job.
+type Command struct {
+	Kind CommandKind `json:"command"`
+	// Reason of a stop; EndStopped when empty.
+	Reason EndReason `json:"reason,omitempty"`
+	// Now makes a stop skip every wait that is not needed for a whole file.
+	Now    bool   `json:"now,omitempty"`
+	Update Update `json:"update,omitzero"`
+}
+
+// Update changes a running job.
+type Update struct {
+	AddStreamURLs    []string `json:"add_stream_urls,omitempty"`
+	RemoveStreamURLs []string `json:"remove_stream_urls,omitempty"` // URLs or stream ids
+}
+
+// Filter narrows a List. Zero lists everything.
+type Filter struct {
+	IDs      []string
+	RoomName string
+	Active   bool // only jobs that did not end
+	Limit    int  // newest first; 0 is 100
+}
+
+// Controller is the one door of the CLI, HTTP and LiveKit's RPC. Implemented by
+// recorder/queue.
+type Controller interface {
+	// Start validates and enqueues; the answer carries the id and resolved names.
+	Start(ctx context.Context, job Job) (Recording, error)
+	// Stop ends a job; one that no worker has yet is aborted at once.
+	Stop(ctx context.Context, id string, why EndReason) error
+	Update(ctx context.Context, id string, u Update) error
+	List(ctx context.Context, f Filter) ([]Recording, error)
+	// Watch calls yield for every event after the given event id ("" is: from now
+	// on) until ctx is done or yield returns false.
+	Watch(ctx context.Context, after string, yield func(Event) bool) error
+}
+
+// Marker is what a page logs to begin or end the recording.
+type Marker string
+
+// The markers of the template contract. MarkerLoaded is the page's load event.
+const (
+	MarkerLoaded Marker = "LOADED"
+	MarkerStart  Marker = "START_RECORDING"
+	MarkerEnd    Marker = "END_RECORDING"
+)
+
+// SessionSpec is what a session must be able to show.
+type SessionSpec struct {
+	Width, Height int    // pixels
+	Silent        bool   // no sound is recorded
+	Dir           string // where the job's log and screenshots go; exists
+}
+
+// Session is one X display, one PulseAudio server and one Chrome. Implemented
+// by recorder/capture.
+type Session interface {
+	// Navigate loads a page, for the first time or again. An Error of
+	// CodePageLoad names the network error or the HTTP status.
+	Navigate(ctx context.Context, url string) error
+	// Wait returns when the page of the last Navigate has logged m, even if that was before
+	// the call. Otherwise an Error: CodePageError with the text of div.error (only
+	// while waiting for MarkerStart), ErrPageCrashed, ErrPageClosed, ErrSessionDied as soon as any
+	// process is gone, or ctx's cause.
+	Wait(ctx context.Context, m Marker) error
+	// Inputs says where picture and sound can be had.
+	Inputs() Inputs
+	// Diagnose collects what the page showed and takes a screenshot if it can.
+	Diagnose(ctx context.Context) Diagnosis
+	// Close returns when every process, socket and directory of the session is gone.
+	Close() error
+}
+
+// Inputs are the addresses of a session's display and sound server.
+type Inputs struct {
+	Display     string // ":7"
+	XAuthority  string // path of the cookie file
+	PulseServer string // "unix:/…"
+	PulseSource string // name of the monitor source
+}
+
+// OutputKind is the trade of an output.
+type OutputKind string
+
+// The kinds of output.
+const (
+	KindFile   OutputKind = "file"
+	KindStream OutputKind = "stream"
+)
+
+// Output is one branch of a pipeline.
+type Output struct {
+	ID   string
+	Kind OutputKind
+	// Path of a file in the spool; its extension chooses container and codecs.
+	Path string
+	// URL of a stream. A secret.
+	URL string
+	// GiveUp ends a stream that failed for so long without a break; 0 is never.
+	GiveUp time.Duration
+}
+
+// PipelineSpec is what to capture and how to encode it.
+type PipelineSpec struct {
+	Inputs    Inputs
+	Options   EncodingOptions
+	AudioOnly bool
+	VideoOnly bool
+	Outputs   []Output
+}
+
+// Pipeline turns a session's picture and sound into outputs. Implemented by
+// pipeline.
+type Pipeline interface {
+	// Run captures from the call on, but writes nothing before Begin. It returns
+	// when every output is finalised: after ctx is done (nil, for that is how a
+	// recording ends) or after an error that ends it. A second, harder end is
+	// ErrFinaliseNow as ctx's cause: streams are not flushed then.
+	Run(ctx context.Context) error
+	// Begin lets pictures and sound through to the outputs; the next captured frame is the
+	// first of every output. It waits until capture runs.
+	Begin(ctx context.Context) error
+	// Add and Remove change the streams while running. Remove returns when the
+	// stream is closed.
+	Add(ctx context.Context, o Output) error
+	Remove(ctx context.Context, id string) error
+	// Snapshot gives the account of pipeline, files and streams. Cheap.
+	Snapshot() Snapshot
+}
+
+// Holder is a Pipeline that can hold its last picture while the page behind it
+// is not to be seen (a crashed tab). Sound goes on.
+type Holder interface {
+	Hold(on bool)
+}
+
+// Snapshot is a pipeline's account of itself.
+type Snapshot struct {
+	Stats   Stats
+	Files   []OutputFile
+	Streams []StreamResult
+}
+
+// OutputFile is a pipeline's account of one file.
+type OutputFile struct {
+	ID        string
+	Bytes     int64
+	Duration  time.Duration
+	StartedAt time.Time // wall clock of the first frame
+	Final     bool      // finalised: an ordinary, seekable file
+	Codecs    []string
+}
+
+// Runner makes the media of one job in dir and answers with what came of it:
+// Recorder does it in this process, recorder/child in a process of its own.
+// ctx done means: finalise and return. commands may be nil.
+type Runner interface {
+	Run(ctx context.Context, task Task, commands <-chan Command, report func(Recording)) Recording
+}
+
+// Task is one attempt at one job.
+type Task struct {
+	Job       Job       `json:"job"`
+	Recording Recording `json:"recording"` // as claimed: attempt, part, created_at, file names
+	Dir       string    `json:"dir"`       // the spool entry; exists
+}
+
+// Spool keeps what is recorded until it is delivered and verified. Implemented
+// by recorder/upload.
+type Spool interface {
+	// Create makes the entry of one attempt and locks it for this process.
+	Create(task Task) (SpoolEntry, error)
+	// Left lists the entries that earlier processes left and nobody has locked,
+	// and locks them.
+	Left() ([]SpoolEntry, error)
+}
+
+// SpoolEntry is one attempt's directory in the spool.
+type SpoolEntry interface {
+	// Task as Create was given it, with Dir set and Recording as last saved.
+	Task() Task
+	// Save keeps the recording's state beside the media, synced to disk.
+	Save(rec Recording) error
+	// Deliver uploads and verifies every file of rec that is not delivered yet, with
+	// back-off, until all are delivered or refused, or ctx is done. It saves and reports each change. A file is
+	// removed from the spool only when its copy is verified.
+	Deliver(ctx context.Context, rec Recording, report func(Recording)) Recording
+	// Free removes the entry when nothing undelivered is left in it; it keeps
+	// the log when keepLog is set. Close only unlocks it.
+	Free() error
+	Close() error
+}
+
+// MediaName is the name of file output i of a task within its spool entry: the
+// pipeline writes it, the spool uploads it.
+func MediaName(i int, f FileResult) string {
+	return "media-" + string(rune('0'+i)) + extension(f.Filename)
+}
