@@ -5,7 +5,7 @@
 #
 #   build/setup.sh [--print] [all | GROUP...]     default: all
 #
-# --print lists the packages instead of installing them. TAPEDECK_UID, when
+# --print lists the packages instead of installing them. SETUP_UID, when
 # set, is the id of a user that has yet to be created (the image pins it).
 set -euo pipefail
 
@@ -101,7 +101,7 @@ install_packages() {
 create_user() {
 	getent passwd "$user" >/dev/null || useradd --system --user-group --no-log-init \
 		--no-create-home --home-dir "$home" --shell /usr/sbin/nologin \
-		--comment 'Tapedeck recorder' ${TAPEDECK_UID:+--uid "$TAPEDECK_UID"} "$user"
+		--comment 'Tapedeck recorder' ${SETUP_UID:+--uid "$SETUP_UID"} "$user"
 	[[ -d $home ]] || install -d -o "$user" -g "$(id -gn "$user")" -m 0750 "$home"
 }
 
