@@ -1,0 +1,24 @@
+package child
+
+import (
+	"encoding/json"
+
+	"tapedeck/recorder"
+)
+
+// hello is the first line to a child.
+type hello struct {
+	Task     recorder.Task   `json:"task"`
+	Settings json.RawMessage `json:"settings"`
+}
+
+// line is every later line to a child.
+type line struct {
+	Command recorder.Command `json:"command"`
+}
+
+// answer is a line from a child. Final marks the last one.
+type answer struct {
+	Recording recorder.Recording `json:"recording"`
+	Final     bool               `json:"final,omitempty"`
+}

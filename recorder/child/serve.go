@@ -1,0 +1,71 @@
+package child
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"tapedeck/recorder"
+)
+
+// orphanTimeout is how long a child may take to finalise after its parent died.
+const orphanTimeout = 15 * time.Second
+
+// Prepare makes the runner of a task from the parent's settings.
+type Prepare func(settings json.RawMessage, task recorder.Task) (recorder.Runner, error)
+
+// Serve is the child's side: it reads a task and commands from in, has it run
+// by what prepare gives, and writes reports to out. exit is called when an
+// orphaned child does not end in time.
+func Serve(ctx context.Context, in io.Reader, out io.Writer, prepare Prepare, exit func()) error {
+	lines := bufio.NewReaderSize(in, 64<<10)
+	var h hello
+	if err := readLine(lines, &h); err != nil {
+		return fmt.Errorf("read the task: %w", err)
+	}
+	runner, err := prepare(h.Settings, h.Task)
+	if err != nil {
+		return fmt.Errorf("prepare the recorder: %w", err)
+	}
+	var mu sync.Mutex
+	enc := json.NewEncoder(out)
+	tell := func(a answer) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return enc.Encode(a)
+	}
+	commands := make(chan recorder.Command, 16)
+	go readCommands(lines, commands, exit)
+	// A report that nobody reads is no reason to end a recording.
+	rec := runner.Run(ctx, h.Task, commands, func(rec recorder.Recording) { _ = tell(answer{Recording: rec}) })
+	return tell(answer{Recording: rec, Final: true})
+}
+
+// readCommands forwards commands until stdin ends, which is the parent's death:
+// then the recording is finalised at once.
+func readCommands(lines *bufio.Reader, commands chan<- recorder.Command, exit func()) {
+	for {
+		var l line
+		err := readLine(lines, &l)
+		if err == nil {
+			commands <- l.Command
+			continue
+		}
+		time.AfterFunc(orphanTimeout, exit)
+		commands <- recorder.Command{Kind: recorder.CommandStop, Reason: recorder.EndWorkerLost, Now: true}
+		return
+	}
+}
+
+func readLine(lines *bufio.Reader, into any) error {
+	data, err := lines.ReadBytes('\n')
+	if err != nil && (!errors.Is(err, io.EOF) || len(data) == 0) {
+		return err
+	}
+	return json.Unmarshal(data, into)
+}

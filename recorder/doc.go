@@ -1,0 +1,30 @@
+// Package recorder is the domain of Tapedeck: what a job is, what becomes of
+// it, and who decides. It is pure Go: no cgo, no Redis, no Chrome, no S3.
+//
+// # One job's way
+//
+// A control plane enqueues a Job. A Worker with a free slot claims it as a
+// Lease (Queue), makes an entry in the Spool and has a Runner make the media:
+// Recorder in this process, recorder/child in one of its own. Recorder opens a
+// Session (display, sound, browser), starts a Pipeline on it, loads the page,
+// waits for START_RECORDING, lets the pipeline begin, and follows the page,
+// the commands and the limits until something ends it. The Worker then delivers
+// the entry's files and finishes the lease with what Conclude says.
+//
+//	queued ──> starting ──> active ──> ending ──> complete
+//	  ^  │        │  ^         │         ├──────> limit_reached
+//	  │  │        │  └─────────┘         ├──────> failed
+//	  │  │        │   (takeover)         └──────> aborted
+//	  └──┼────────┘ (given back)
+//	     └──> aborted, failed
+//
+// A recording is ending from its last frame until every file is verified at its
+// destination; only then does it complete.
+//
+// # Who imports whom
+//
+// Imports run one way. cmd may import all; pipeline and every recorder/*
+// package import this package and never each other; this package imports none
+// of ours. The interfaces in seams.go are declared here, where they are used,
+// and implemented there. golangci-lint's depguard enforces it.
+package recorder

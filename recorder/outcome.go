@@ -1,0 +1,99 @@
+package recorder
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// Conclude gives the final status of a recording whose delivery is over. It is
+// the only place that decides between complete, failed, aborted and limit_reached.
+func Conclude(rec Recording) Recording {
+	undelivered := firstUndelivered(rec)
+	switch {
+	case rec.Error == nil && undelivered != nil:
+		rec.Error = Errorf(CodeUpload, "%s was not delivered: %s", undelivered.Filename, undelivered.Error)
+	case rec.Error == nil && everyOutputFailed(rec):
+		rec.Error = Errorf(CodeStream, "no output worked: every stream failed and there is no file")
+	}
+	switch {
+	case rec.StartedAt == 0 && rec.Error != nil && rec.Error.Code == CodeAborted:
+		rec.Status = StatusAborted
+	case rec.Error != nil:
+		rec.Status = StatusFailed
+	case rec.EndReason == EndMaxDuration, rec.EndReason == EndMaxSize:
+		rec.Status = StatusLimitReached
+	default:
+		rec.Status = StatusComplete
+	}
+	return rec
+}
+
+func firstUndelivered(rec Recording) *FileResult {
+	if rec.StartedAt == 0 {
+		return nil // the error says why there is nothing
+	}
+	for i := range rec.Files {
+		if rec.Files[i].State != FileDelivered {
+			return &rec.Files[i]
+		}
+	}
+	return nil
+}
+
+func everyOutputFailed(rec Recording) bool {
+	if len(rec.Streams) == 0 || len(rec.Files) > 0 {
+		return false
+	}
+	for _, s := range rec.Streams {
+		if s.State != StreamFailed && s.StartedAt != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Settled reports whether every file is where it ends up: delivered, empty or
+// refused for good.
+func (r Recording) Settled() bool {
+	for _, f := range r.Files {
+		switch f.State {
+		case FileDelivered, FileEmpty, FileRefused:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// Salvage accounts for what a recording that was cut off left in dir: the files
+// play up to the cut, and their delivery goes on as usual.
+func Salvage(rec Recording, dir string, cause *Error, reason EndReason, endedAt int64) Recording {
+	rec = rec.Clone()
+	rec.Status = StatusEnding
+	rec.Fail(cause, cause.Code, reason)
+	if rec.EndedAt == 0 {
+		rec.EndedAt = endedAt
+	}
+	for i := range rec.Files {
+		f := &rec.Files[i]
+		if f.State == FileDelivered || f.State == FileRefused {
+			continue
+		}
+		info, err := os.Stat(filepath.Join(dir, MediaName(i, *f)))
+		if err != nil || info.Size() == 0 {
+			f.State, f.Error = FileEmpty, "nothing was recorded"
+			continue
+		}
+		f.State, f.Size, f.Partial = FilePending, info.Size(), true
+	}
+	for i := range rec.Streams {
+		s := &rec.Streams[i]
+		if s.State != StreamFinished && s.State != StreamFailed {
+			s.State, s.EndedAt = StreamFailed, endedAt
+			if s.Error == "" {
+				s.Error = cause.Message
+			}
+		}
+	}
+	return rec
+}

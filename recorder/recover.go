@@ -1,0 +1,100 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// recoverSpool takes up what earlier lives left in the spool: each entry is
+// delivered and its job ended, beside the work on new jobs.
+func (w *Worker) recoverSpool(ctx context.Context) error {
+	entries, err := w.Spool.Left()
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		w.jobs.Add(1)
+		go func() {
+			defer w.jobs.Done()
+			w.recoverEntry(ctx, entry)
+		}()
+	}
+	return nil
+}
+
+func (w *Worker) recoverEntry(ctx context.Context, entry SpoolEntry) {
+	task := entry.Task()
+	log := w.Log.With(zap.String("job", task.Job.ID), zap.String("room", task.Job.RoomName))
+	rec := task.Recording
+	if rec.Status != StatusEnding {
+		rec = Salvage(rec, task.Dir, Errorf(CodeWorkerLost, "the worker ended while it recorded; this is what there was until then"),
+			EndWorkerLost, w.Now().UnixNano())
+		if err := entry.Save(rec); err != nil {
+			log.Error("the spool does not take the state", zap.Error(err))
+		}
+	}
+	log.Info("taking up what an earlier life left", zap.String("status", string(rec.Status)))
+	lease, err := w.adopt(ctx, task.Job.ID, log)
+	switch {
+	case ctx.Err() != nil:
+		w.close(entry, log)
+	case err != nil:
+		w.deliverOrphan(ctx, entry, rec, log)
+	case rec.StartedAt == 0 && !rec.EndReason.final():
+		// Nothing was recorded: the job deserves another try, not a failure.
+		w.release(ctx, lease, rec.Error, log)
+		w.free(entry, log)
+	default:
+		w.deliver(ctx, lease, entry, rec, log)
+	}
+}
+
+// final reports whether a recording without media ended for a reason that
+// another try would not change.
+func (r EndReason) final() bool { return r != EndWorkerLost && r != EndChildDied }
+
+// adopt asks until Redis answers.
+func (w *Worker) adopt(ctx context.Context, id string, log *zap.Logger) (Lease, error) {
+	for {
+		lease, err := w.Queue.Adopt(ctx, id)
+		if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || ctx.Err() != nil {
+			return lease, err
+		}
+		log.Warn("the queue does not answer, trying again", zap.Error(err))
+		pause(ctx, 2*time.Second)
+	}
+}
+
+// deliverOrphan delivers a recording whose job is somebody else's by now, or
+// nobody's.
+func (w *Worker) deliverOrphan(ctx context.Context, entry SpoolEntry, rec Recording, log *zap.Logger) {
+	rec = entry.Deliver(ctx, rec, func(Recording) {})
+	if rec.Settled() && w.amend(ctx, rec, log) {
+		w.free(entry, log)
+		return
+	}
+	w.close(entry, log)
+}
+
+// amend tells the job of files that arrived outside its lease, once the job has
+// ended: until then its owner's reports would overwrite them. False when a
+// later life of this worker must try again.
+func (w *Worker) amend(ctx context.Context, rec Recording, log *zap.Logger) bool {
+	files := slices.DeleteFunc(slices.Clone(rec.Files), func(f FileResult) bool { return f.State == FileEmpty })
+	if len(files) == 0 {
+		return true
+	}
+	for ctx.Err() == nil {
+		err := w.Queue.Amend(ctx, rec.ID, files)
+		if err == nil || errors.Is(err, ErrNotFound) {
+			return true
+		}
+		log.Warn("the job's result was not amended, trying again", zap.Error(err))
+		pause(ctx, 5*time.Second)
+	}
+	return false
+}

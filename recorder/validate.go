@@ -1,0 +1,312 @@
+package recorder
+
+import (
+	"fmt"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// ValidID reports whether id may name a job.
+func ValidID(id string) bool { return idPattern.MatchString(id) }
+
+// Validate reports every fault of the job at once, as Faults. It is pure: it
+// looks at nothing but the job. Values that may be secrets are shown redacted.
+func (j Job) Validate() error {
+	var f Faults
+	if j.ID != "" && !ValidID(j.ID) {
+		f.add("id", j.ID, "use 1 to 64 characters of A-Z a-z 0-9 _ -")
+	}
+	j.Source.validate(&f)
+	j.Encoding.validate(&f)
+	if j.AudioOnly && j.VideoOnly {
+		f.add("video_only", true, "audio_only and video_only exclude each other: set one of them")
+	}
+	j.validateOutputs(&f)
+	j.Limits.validate(&f)
+	validateMetadata(&f, j.Metadata)
+	return f.errOrNil()
+}
+
+func (s Source) validate(f *Faults) {
+	switch {
+	case s.RoomName == "" && s.URL == "":
+		f.add("url", nil, "name a source: a web page (url) or a room (room_name)")
+	case s.RoomName != "" && s.URL != "":
+		f.add("url", RedactURL(s.URL), "url and room_name exclude each other: set one of them")
+	case s.URL != "":
+		validateURL(f, "url", s.URL, "http", "https")
+	default:
+		s.validateRoom(f)
+	}
+	if s.Layout != "" && s.Template != "" && s.Layout != s.Template {
+		f.add("template", s.Template, "is another name for layout, which says %q: set one of them", s.Layout)
+	}
+	validateName(f, "layout", s.LayoutName(), 128)
+}
+
+func (s Source) validateRoom(f *Faults) {
+	validateName(f, "room_name", s.RoomName, 256)
+	if s.CustomBaseURL == "" {
+		f.add("custom_base_url", nil, "a room needs the URL of its template page, such as https://templates.example.com/grid")
+	} else {
+		validateURL(f, "custom_base_url", s.CustomBaseURL, "http", "https")
+	}
+	if s.LiveKitURL != "" {
+		validateURL(f, "livekit_url", s.LiveKitURL, "ws", "wss", "http", "https")
+	}
+}
+
+func validateName(f *Faults, field, name string, longest int) {
+	switch {
+	case len(name) > longest:
+		f.add(field, name, "is longer than %d bytes: shorten it", longest)
+	case !utf8.ValidString(name), strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		f.add(field, fmt.Sprintf("%q", name), "holds control characters or is no UTF-8: remove them")
+	}
+}
+
+const longestURL = 8192
+
+func validateURL(f *Faults, field, raw string, schemes ...string) {
+	allowed := strings.Join(schemes, "://, ") + "://"
+	u, err := url.Parse(raw)
+	switch {
+	case len(raw) > longestURL:
+		f.add(field, "{redacted}", "is longer than %d bytes: shorten it", longestURL)
+	case err != nil:
+		// url.Error quotes the URL, which may hold a secret.
+		f.add(field, "{redacted}", "is no valid URL: give an absolute one that begins with %s", allowed)
+	case !slices.Contains(schemes, strings.ToLower(u.Scheme)):
+		f.add(field, schemeOf(raw, u), "the scheme is not allowed here: give a URL that begins with %s", allowed)
+	case u.Hostname() == "":
+		f.add(field, RedactURL(raw), "names no host: give an absolute URL such as %s://host/path", schemes[0])
+	}
+}
+
+func schemeOf(raw string, u *url.URL) string {
+	if u.Scheme == "" {
+		return RedactURL(raw)
+	}
+	return u.Scheme + ":…"
+}
+
+func (e Encoding) validate(f *Faults) {
+	names := PresetNames()
+	if e.Preset != "" && !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, e.Preset) }) {
+		f.add("preset", e.Preset, "is unknown: use one of %s", strings.Join(names, ", "))
+	}
+	if e.Advanced == nil {
+		return
+	}
+	a := *e.Advanced
+	evenBetween(f, "advanced.width", a.Width)
+	evenBetween(f, "advanced.height", a.Height)
+	between(f, "advanced.framerate", a.Framerate, 1, 60, "frames per second")
+	between(f, "advanced.video_bitrate", a.VideoBitrate, 150, 50000, "kbit/s")
+	between(f, "advanced.audio_bitrate", a.AudioBitrate, 16, 512, "kbit/s")
+	if a.AudioFrequency != 0 && a.AudioFrequency != 44100 && a.AudioFrequency != 48000 {
+		f.add("advanced.audio_frequency", a.AudioFrequency, "use 44100 or 48000 (Hz)")
+	}
+	if k := a.KeyFrameInterval; k != 0 && !(k >= 0.5 && k <= 30) {
+		f.add("advanced.key_frame_interval", k, "use 0.5 to 30 (seconds)")
+	}
+}
+
+func evenBetween(f *Faults, field string, v int) {
+	const smallest, largest = 160, 3840
+	switch {
+	case v == 0:
+	case v < smallest || v > largest:
+		f.add(field, v, "use an even number from %d to %d (pixels)", smallest, largest)
+	case v%2 != 0:
+		f.add(field, v, "is odd, and H.264 4:2:0 needs even sizes: use %d or %d", v-1, v+1)
+	}
+}
+
+func between(f *Faults, field string, v, low, high int, unit string) {
+	if v != 0 && (v < low || v > high) {
+		f.add(field, v, "use %d to %d (%s)", low, high, unit)
+	}
+}
+
+func (j Job) validateOutputs(f *Faults) {
+	urls := j.StreamURLs()
+	if len(j.Files) == 0 && len(urls) == 0 {
+		f.add("file_outputs", nil, "name an output: at least one of file_outputs and stream_outputs")
+	}
+	if len(j.Files) > MaxFiles {
+		f.add("file_outputs", len(j.Files), "at most %d files per job: remove some", MaxFiles)
+	}
+	if len(urls) > MaxStreamURLs {
+		f.add("stream_outputs", len(urls), "at most %d stream URLs per job: remove some", MaxStreamURLs)
+	}
+	if j.AudioOnly && len(urls) > 0 {
+		f.add("stream_outputs", len(urls), "an ingest server needs a picture: drop audio_only or the streams")
+	}
+	taken := map[string]string{}
+	for i, out := range j.Files {
+		field := fmt.Sprintf("file_outputs[%d]", i)
+		out.validate(f, field, j)
+		if other, ok := taken[out.Filepath]; ok {
+			f.add(field+".filepath", out.Filepath, "is also the path of %s: give each file its own", other)
+		}
+		taken[out.Filepath] = field
+	}
+	seen := map[string]bool{}
+	for i, s := range j.Streams {
+		for k, u := range s.URLs {
+			field := fmt.Sprintf("stream_outputs[%d].urls[%d]", i, k)
+			validateStreamURL(f, field, u)
+			if seen[u] {
+				f.add(field, RedactStreamURL(u), "is there twice: an ingest takes one stream per key")
+			}
+			seen[u] = true
+		}
+	}
+}
+
+func validateStreamURL(f *Faults, field, raw string) {
+	u, err := url.Parse(raw)
+	switch {
+	case len(raw) > longestURL:
+		f.add(field, "{redacted}", "is longer than %d bytes: shorten it", longestURL)
+	case err != nil:
+		f.add(field, "{redacted}", "is no valid URL: write rtmp://host/app/key or rtmps://host/app/key")
+	case !slices.Contains([]string{"rtmp", "rtmps"}, strings.ToLower(u.Scheme)):
+		f.add(field, schemeOf(RedactStreamURL(raw), u), "use an ingest URL that begins with rtmp:// or rtmps://")
+	case u.Hostname() == "" || strings.Count(strings.Trim(u.Path, "/"), "/") < 1:
+		f.add(field, RedactStreamURL(raw), "write host, application and stream key: rtmp://host/app/key")
+	case strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		f.add(field, RedactStreamURL(raw), "holds white space: remove it")
+	}
+}
+
+func (o FileOutput) validate(f *Faults, field string, j Job) {
+	validateFilepath(f, field+".filepath", o.Filepath)
+	ext := extension(o.Filepath)
+	if (ext == ExtOGG || ext == ExtMP3) && j.VideoOnly {
+		f.add(field+".filepath", o.Filepath, "%s holds sound only, but the job is video_only: use .mp4 or .webm", ext)
+	}
+	if o.S3 != nil && o.UploadURL != "" {
+		f.add(field+".upload_url", RedactURL(o.UploadURL), "s3 and upload_url exclude each other: set one of them")
+	}
+	if o.UploadURL != "" {
+		validateURL(f, field+".upload_url", o.UploadURL, "http", "https")
+	}
+	if o.S3 != nil {
+		o.S3.validate(f, field+".s3")
+	}
+}
+
+func validateFilepath(f *Faults, field, p string) {
+	validateName(f, field, p, 1000)
+	switch {
+	case p == "":
+	case strings.HasPrefix(p, "/"), strings.Contains(p, "\\"):
+		f.add(field, p, "is not relative: remove the leading / and every \\, for it is a path within the storage")
+	case slices.Contains(strings.Split(p, "/"), ".."), slices.Contains(strings.Split(p, "/"), "."), strings.Contains(p, "//"):
+		f.add(field, p, "leaves or blurs its directory: remove the %q parts", "..")
+	}
+	for _, part := range strings.Split(p, "/") {
+		if len(part) > 200 {
+			f.add(field, part, "has a part longer than 200 bytes: shorten it")
+		}
+	}
+	for _, name := range templatePattern.FindAllString(path.Clean(p), -1) {
+		if !slices.Contains([]string{"{room_name}", "{room_id}", "{id}", "{time}", "{utc}"}, name) {
+			f.add(field, name, "is no template: use {room_name}, {room_id}, {id}, {time} or {utc}")
+		}
+	}
+}
+
+var (
+	templatePattern = regexp.MustCompile(`\{[a-zA-Z_]*\}`)
+	bucketPattern   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,253}[a-z0-9]$`)
+)
+
+func (s S3Upload) validate(f *Faults, field string) {
+	if !bucketPattern.MatchString(s.Bucket) {
+		f.add(field+".bucket", s.Bucket, "use 3 to 255 characters of a-z 0-9 . _ -, beginning and ending with a letter or digit")
+	}
+	if s.Endpoint != "" {
+		validateURL(f, field+".endpoint", s.Endpoint, "http", "https")
+	}
+	if (s.AccessKey == "") != (s.Secret == "") {
+		f.add(field+".secret", nil, "access_key and secret belong together: give both, or neither for the worker's own credentials")
+	}
+	if s.SessionToken != "" && s.AccessKey == "" {
+		f.add(field+".session_token", nil, "needs access_key and secret beside it")
+	}
+	if tags, err := url.ParseQuery(s.Tagging); err != nil || len(tags) > 10 {
+		f.add(field+".tagging", s.Tagging, "write at most 10 tags as key=value&key2=value2, URL-encoded")
+	}
+	validateMetadataAt(f, field+".metadata", s.Metadata)
+}
+
+func (l Limits) validate(f *Faults) {
+	notNegative(f, "limits.max_duration", l.MaxDuration)
+	notNegative(f, "limits.stream_timeout", l.StreamTimeout)
+	notNegative(f, "limits.start_timeout", l.StartTimeout)
+	if d := l.StartTimeout.Std(); d > 0 && (d < time.Second || d > time.Hour) {
+		f.add("limits.start_timeout", l.StartTimeout, "use 1s to 1h")
+	}
+	if l.MaxDuration > 0 && l.MaxDuration.Std() < time.Second {
+		f.add("limits.max_duration", l.MaxDuration, "use 1s or more, or 0 for no limit of the job's own")
+	}
+	if l.MaxSize < 0 || (l.MaxSize > 0 && l.MaxSize < 100_000) {
+		f.add("limits.max_size", l.MaxSize, "use 100000 or more (bytes), or 0 for no limit")
+	}
+	if r := l.ReloadAttempts; r != nil && (*r < 0 || *r > 10) {
+		f.add("limits.reload_attempts", *r, "use 0 to 10")
+	}
+}
+
+func notNegative(f *Faults, field string, d Duration) {
+	if d < 0 {
+		f.add(field, d, "is negative: use a duration such as 90s or 1h30m, or 0 for the default")
+	}
+}
+
+func validateMetadata(f *Faults, m map[string]string) { validateMetadataAt(f, "metadata", m) }
+
+func validateMetadataAt(f *Faults, field string, m map[string]string) {
+	if len(m) > 64 {
+		f.add(field, len(m), "at most 64 entries: remove some")
+	}
+	for k, v := range m {
+		if k == "" || len(k) > 256 || len(v) > 2048 {
+			f.add(field+"."+k, v, "keys have 1 to 256 bytes, values at most 2048")
+		}
+		if strings.ContainsAny(k+v, "\r\n\x00") {
+			f.add(field+"."+k, v, "holds line breaks or NUL: remove them")
+		}
+	}
+}
+
+// ValidateUpdate reports every fault of an update at once. How many streams a
+// job has in all is checked where it runs.
+func ValidateUpdate(u Update) error {
+	var f Faults
+	if len(u.AddStreamURLs) == 0 && len(u.RemoveStreamURLs) == 0 {
+		f.add("add_stream_urls", nil, "name what to change: add_stream_urls or remove_stream_urls")
+	}
+	if len(u.AddStreamURLs) > MaxStreamURLs {
+		f.add("add_stream_urls", len(u.AddStreamURLs), "at most %d stream URLs per job: remove some", MaxStreamURLs)
+	}
+	for i, raw := range u.AddStreamURLs {
+		validateStreamURL(&f, fmt.Sprintf("add_stream_urls[%d]", i), raw)
+	}
+	for i, raw := range u.RemoveStreamURLs {
+		if !strings.HasPrefix(raw, "st_") {
+			validateStreamURL(&f, fmt.Sprintf("remove_stream_urls[%d]", i), raw)
+		}
+	}
+	return f.errOrNil()
+}

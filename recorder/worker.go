@@ -1,0 +1,356 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
+)
+
+// Worker claims jobs while it has free slots and sees each through to its end:
+// recorded by Runner, kept by Spool, finished in Queue.
+type Worker struct {
+	ID     string
+	Queue  Queue
+	Runner Runner
+	Spool  Spool
+	// Slots is how many recordings run at once, at least 1. A delivery holds none.
+	Slots int
+	// MaxDuration bounds jobs that set no bound of their own, or a larger one; 0 is none.
+	MaxDuration time.Duration
+	// DrainTimeout is how long running recordings go on after a shutdown began.
+	DrainTimeout time.Duration
+	// DeliverGrace is how long deliveries go on after the last recording of a
+	// shutdown ended; what is not delivered then waits in the spool.
+	DeliverGrace time.Duration
+	Now          func() time.Time
+	Log          *zap.Logger
+
+	mu      sync.Mutex
+	running map[string]chan<- Command
+	jobs    sync.WaitGroup // everything between claim and end
+	media   sync.WaitGroup // the part of it that records
+}
+
+// Run works until ctx is done, then drains: it claims nothing more, lets
+// running recordings go on for DrainTimeout, ends them with EndDrained, and
+// delivers. A value on hurry, or its close, ends them at once.
+func (w *Worker) Run(ctx context.Context, hurry <-chan struct{}) error {
+	w.running = map[string]chan<- Command{}
+	// Jobs outlive ctx: it only ends the claiming.
+	jobCtx, stopDelivery := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopDelivery()
+	if err := w.recoverSpool(jobCtx); err != nil {
+		return err
+	}
+	w.claim(ctx, jobCtx)
+	w.drain(hurry, stopDelivery)
+	return nil
+}
+
+// claim takes jobs while there is a free slot, until ctx is done.
+func (w *Worker) claim(ctx, jobCtx context.Context) {
+	slots := semaphore.NewWeighted(int64(max(w.Slots, 1)))
+	for slots.Acquire(ctx, 1) == nil {
+		lease, err := w.Queue.Claim(ctx)
+		if err != nil {
+			slots.Release(1)
+			if ctx.Err() != nil {
+				return
+			}
+			w.Log.Error("claiming failed, trying again", zap.Error(err))
+			pause(ctx, time.Second)
+			continue
+		}
+		w.jobs.Add(1)
+		w.media.Add(1)
+		go func() {
+			defer w.jobs.Done()
+			w.work(jobCtx, lease, sync.OnceFunc(func() {
+				slots.Release(1)
+				w.media.Done()
+			}))
+		}()
+	}
+}
+
+// pause waits d or until ctx is done.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// drain waits for what runs. The order: recordings, then deliveries.
+func (w *Worker) drain(hurry <-chan struct{}, stopDelivery func()) {
+	recorded := after(&w.media)
+	timeout := time.NewTimer(w.DrainTimeout)
+	defer timeout.Stop()
+	w.Log.Info("draining", zap.Int("recordings", w.count()), zap.Duration("drain_timeout", w.DrainTimeout))
+	grace, hurried := w.DeliverGrace, false
+	for open := true; open; {
+		select {
+		case <-recorded:
+			open = false
+		case <-timeout.C:
+			w.Log.Info("drain timeout: finalising what runs")
+			w.broadcast(Command{Kind: CommandStop, Reason: EndDrained})
+		case <-hurry:
+			hurry, hurried = nil, true
+			grace = min(grace, hurriedGrace)
+			w.broadcast(Command{Kind: CommandStop, Reason: EndDrained, Now: true})
+		}
+	}
+	delivered := after(&w.jobs)
+	last := time.NewTimer(grace)
+	defer last.Stop()
+	select {
+	case <-delivered:
+		return
+	case <-last.C:
+	case <-hurry:
+		hurried = true
+	}
+	w.Log.Warn("deliveries go on when the worker is back", zap.Bool("hurried", hurried))
+	stopDelivery()
+	<-delivered
+}
+
+// hurriedGrace is what a delivery gets after a second signal.
+const hurriedGrace = 10 * time.Second
+
+func after(wg *sync.WaitGroup) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	return done
+}
+
+func (w *Worker) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.running)
+}
+
+// Running gives the ids of the recordings in this worker's slots.
+func (w *Worker) Running() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ids := make([]string, 0, len(w.running))
+	for id := range w.running {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func (w *Worker) broadcast(c Command) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, ch := range w.running {
+		select {
+		case ch <- c:
+		default:
+			w.Log.Warn("a recording does not take commands", zap.String("job", id))
+		}
+	}
+}
+
+// work sees one job through. freeSlot is called as soon as it records no more.
+func (w *Worker) work(ctx context.Context, lease Lease, freeSlot func()) {
+	defer freeSlot()
+	job, rec := lease.Job(), lease.Recording()
+	log := w.Log.With(zap.String("job", job.ID), zap.String("room", job.RoomName), zap.Int("attempt", rec.Attempt))
+	if rec.Status == StatusEnding {
+		w.concludeLost(ctx, lease, log)
+		return
+	}
+	task := w.task(job, rec)
+	entry, err := w.Spool.Create(task)
+	if err != nil {
+		log.Error("no room in the spool, giving the job back", zap.Error(err))
+		w.release(ctx, lease, Errorf(CodeUnavailable, "the spool of worker %s refused the job: %w", w.ID, err), log)
+		return
+	}
+	log.Info("recording")
+	rec = w.record(ctx, lease, entry, log)
+	freeSlot()
+	if isLost(lease) {
+		log.Warn("the lease is lost: what was recorded is delivered on its own")
+		w.deliverOrphan(ctx, entry, rec, log)
+		return
+	}
+	if rec.StartedAt == 0 && rec.Error != nil && Retryable(rec.Error) && rec.EndReason != EndStartFailed {
+		w.release(ctx, lease, rec.Error, log)
+		w.free(entry, log)
+		return
+	}
+	w.deliver(ctx, lease, entry, rec, log)
+}
+
+// task resolves what depends on the moment and the attempt. A takeover of a job
+// that had begun records a further part.
+func (w *Worker) task(job Job, rec Recording) Task {
+	now := w.Now()
+	rec.Part = max(rec.Part, 1)
+	if rec.StartedAt != 0 {
+		rec.Part++
+	}
+	rec.Worker, rec.Status = w.ID, StatusStarting
+	rec.StartedAt, rec.EndedAt, rec.EndReason, rec.Error, rec.Diagnosis, rec.Stats = 0, 0, "", nil, nil, Stats{}
+	fresh := NewRecording(job, now)
+	rec.Files, rec.Streams = fresh.Files, fresh.Streams
+	for i, f := range job.Files {
+		rec.Files[i].Filename = ResolvePath(job, f.Filepath, now, rec.Part)
+	}
+	if most := Duration(w.MaxDuration); most > 0 && (job.Limits.MaxDuration == 0 || job.Limits.MaxDuration > most) {
+		job.Limits.MaxDuration = most
+	}
+	return Task{Job: job, Recording: rec}
+}
+
+// record runs the job and reports its way to the queue and the spool.
+func (w *Worker) record(ctx context.Context, lease Lease, entry SpoolEntry, log *zap.Logger) Recording {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	task := entry.Task()
+	commands := make(chan Command, 16)
+	ended := make(chan struct{})
+	w.mu.Lock()
+	w.running[task.Job.ID] = commands
+	w.mu.Unlock()
+	defer func() {
+		close(ended)
+		w.mu.Lock()
+		delete(w.running, task.Job.ID)
+		w.mu.Unlock()
+	}()
+	go forward(lease, commands, ended, cancel)
+	saved := Status("")
+	return w.Runner.Run(ctx, task, commands, func(rec Recording) {
+		if rec.Status != saved {
+			saved = rec.Status
+			if err := entry.Save(rec); err != nil {
+				log.Error("the spool does not take the state", zap.Error(err))
+			}
+		}
+		if err := lease.Report(ctx, rec); err != nil && !errors.Is(err, ErrLeaseLost) {
+			log.Warn("a report was refused", zap.Error(err))
+		}
+	})
+}
+
+// forward brings a lease's commands and its loss to the recording.
+func forward(lease Lease, commands chan<- Command, ended <-chan struct{}, cancel context.CancelCauseFunc) {
+	from := lease.Commands()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-lease.Lost():
+			cancel(Stop{Reason: EndLeaseLost, Now: true})
+			return
+		case c, ok := <-from:
+			if !ok {
+				from = nil
+				continue
+			}
+			select {
+			case commands <- c:
+			case <-ended:
+				return
+			}
+		}
+	}
+}
+
+func isLost(lease Lease) bool {
+	select {
+	case <-lease.Lost():
+		return true
+	default:
+		return false
+	}
+}
+
+// deliver uploads and ends the job, or leaves both to the next life of this worker.
+func (w *Worker) deliver(ctx context.Context, lease Lease, entry SpoolEntry, rec Recording, log *zap.Logger) {
+	rec.Status = StatusEnding
+	rec = entry.Deliver(ctx, rec, func(r Recording) {
+		r.UpdatedAt = w.Now().UnixNano()
+		if err := lease.Report(ctx, r); err != nil && !errors.Is(err, ErrLeaseLost) {
+			log.Warn("a report was refused", zap.Error(err))
+		}
+	})
+	if !rec.Settled() {
+		log.Warn("not delivered yet: the spool keeps it")
+		lease.Abandon()
+		w.close(entry, log)
+		return
+	}
+	rec = Conclude(rec)
+	rec.UpdatedAt = w.Now().UnixNano()
+	if w.finish(ctx, lease, rec, log) {
+		w.free(entry, log)
+		return
+	}
+	w.close(entry, log)
+}
+
+// finish stores the result; false when that must be tried again by a later life.
+func (w *Worker) finish(ctx context.Context, lease Lease, rec Recording, log *zap.Logger) bool {
+	err := lease.Finish(ctx, rec)
+	switch {
+	case err == nil:
+		log.Info("ended", zap.String("status", string(rec.Status)), zap.String("end_reason", string(rec.EndReason)))
+		return true
+	case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrConflict):
+		log.Warn("another worker ended or owns the job: amending its result")
+		return w.amend(ctx, rec, log)
+	default:
+		log.Error("the result was not stored", zap.Error(err))
+		return false
+	}
+}
+
+func (w *Worker) release(ctx context.Context, lease Lease, cause error, log *zap.Logger) {
+	log.Warn("giving the job back", zap.Error(cause))
+	if err := lease.Release(ctx, cause); err != nil {
+		log.Error("the job was not given back: its lease will expire", zap.Error(err))
+	}
+}
+
+// concludeLost ends a job whose recording is in the spool of a worker that has
+// not come back. Should it, the file arrives after all.
+func (w *Worker) concludeLost(ctx context.Context, lease Lease, log *zap.Logger) {
+	rec := lease.Recording()
+	cause := Errorf(CodeWorkerLost,
+		"the worker that recorded this has not come back; its spool holds the files and is delivered when it does")
+	rec.Fail(cause, CodeWorkerLost, EndWorkerLost)
+	rec.EndedAt = max(rec.EndedAt, rec.UpdatedAt)
+	for i := range rec.Files {
+		if rec.Files[i].State != FileDelivered && rec.Files[i].Error == "" {
+			rec.Files[i].Error = cause.Message
+		}
+	}
+	w.finish(ctx, lease, Conclude(rec), log)
+}
+
+func (w *Worker) free(entry SpoolEntry, log *zap.Logger) {
+	if err := entry.Free(); err != nil {
+		log.Error("the spool entry stays", zap.Error(err))
+	}
+}
+
+func (w *Worker) close(entry SpoolEntry, log *zap.Logger) {
+	if err := entry.Close(); err != nil {
+		log.Error("the spool entry was not unlocked", zap.Error(err))
+	}
+}
