@@ -1,0 +1,269 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"go.uber.org/zap"
+
+	"tapedeck/recorder"
+)
+
+// change is a file's new state on its way from its goroutine to Deliver's,
+// which alone has the recording. saved answers whether it is on disk.
+type change struct {
+	i     int
+	file  recorder.FileResult
+	saved chan error
+}
+
+// Deliver uploads what is not delivered yet, files side by side, and returns
+// when all of them are delivered, empty or refused, or when ctx is done. Files
+// that an earlier call refused are tried again. report may be nil.
+func (e *entry) Deliver(ctx context.Context, rec recorder.Recording, report func(recorder.Recording)) recorder.Recording {
+	rec = rec.Clone()
+	task := e.Task()
+	changes := make(chan change)
+	var files sync.WaitGroup
+	for i, f := range rec.Files {
+		d := &delivery{
+			entry: e, task: task, rec: rec, i: i, file: f, changes: changes,
+			media: e.path(recorder.MediaName(i, f)),
+			log:   e.spool.opts.Log.With(zap.String("job", task.Job.ID), zap.String("file", f.Filename)),
+			scrub: e.spool.scrubber(task.Job),
+		}
+		d.rec = rec.Clone()
+		if i < len(task.Recording.Files) {
+			d.before = task.Recording.Files[i]
+		}
+		files.Go(func() { d.run(ctx) })
+	}
+	go func() { files.Wait(); close(changes) }()
+	for c := range changes {
+		rec.Files[c.i] = c.file
+		rec.UpdatedAt = time.Now().UnixNano()
+		c.saved <- e.Save(rec)
+		if report != nil {
+			report(rec.Clone())
+		}
+	}
+	return rec
+}
+
+func (s *Spool) scrubber(job recorder.Job) recorder.Scrubber {
+	var more []string
+	if d := s.opts.Default.S3; d != nil {
+		more = append(more, d.AccessKey, d.Secret, d.SessionToken)
+	}
+	return recorder.NewScrubber(job, more...)
+}
+
+// delivery is one file's way out of the spool.
+type delivery struct {
+	entry   *entry
+	task    recorder.Task
+	rec     recorder.Recording // for the manifest
+	i       int
+	file    recorder.FileResult
+	before  recorder.FileResult // as on disk when Deliver was called
+	media   string
+	changes chan<- change
+	log     *zap.Logger
+	scrub   recorder.Scrubber
+	note    string // what went wrong beside the media
+}
+
+func (d *delivery) run(ctx context.Context) {
+	if d.file.State == recorder.FileDelivered && d.before.State == recorder.FileDelivered {
+		d.release() // a crash came between saving and removing
+		return
+	}
+	j := openJournal(d.entry.path(fmt.Sprintf("upload-%d.json", d.i)), d.log)
+	info, err := os.Stat(d.media)
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0) {
+		d.absent(j)
+		return
+	}
+	d.until(ctx, j)
+}
+
+// absent settles a file without media: an earlier process delivered it and its
+// caller does not know, or there never was anything.
+func (d *delivery) absent(j *journal) {
+	switch {
+	case d.before.State == recorder.FileDelivered:
+		d.file = d.before
+	case j.Placed != nil:
+		d.delivered(j)
+		return
+	default:
+		d.file.State, d.file.Size, d.file.Error = recorder.FileEmpty, 0, "nothing was recorded"
+	}
+	_ = d.changed()
+}
+
+// until tries until the file is delivered or refused, or ctx is done.
+func (d *delivery) until(ctx context.Context, j *journal) {
+	pause := d.entry.spool.opts.backoff()
+	began, tries := time.Now(), map[class]int{}
+	for {
+		err := d.try(ctx, j)
+		if err == nil {
+			d.delivered(j)
+			return
+		}
+		if ctx.Err() != nil {
+			d.file.State = recorder.FilePending
+			_ = d.changed()
+			return
+		}
+		c := classOf(err)
+		tries[c]++
+		d.file.Error = d.scrub.Text(err.Error())
+		if d.tooOften(c, tries[c], time.Since(began)) {
+			d.giveUp(j)
+			return
+		}
+		d.file.State = recorder.FilePending
+		d.file.Retries++
+		wait := pause.NextBackOff()
+		d.log.Warn("upload failed, will be tried again", zap.String("error", d.file.Error), zap.Int("retries", d.file.Retries), zap.Duration("in", wait))
+		_ = d.changed()
+		sleep(ctx, wait)
+	}
+}
+
+func (d *delivery) tooOften(c class, tries int, spent time.Duration) bool {
+	if limit := c.tries(); limit > 0 && tries >= limit {
+		return true
+	}
+	giveUp := d.entry.spool.opts.GiveUpAfter
+	return giveUp > 0 && spent >= giveUp
+}
+
+// giveUp leaves the media in the spool; unless only the manifest is missing.
+func (d *delivery) giveUp(j *journal) {
+	if j.Placed != nil {
+		d.log.Warn("manifest given up", zap.String("error", d.file.Error))
+		d.note = d.file.Error
+		d.delivered(j)
+		return
+	}
+	d.log.Error("upload given up; the file stays in the spool", zap.String("media", d.media), zap.String("error", d.file.Error))
+	d.file.State = recorder.FileRefused
+	_ = d.changed()
+}
+
+// try is one upload: the media, then the manifest.
+func (d *delivery) try(ctx context.Context, j *journal) error {
+	select {
+	case d.entry.spool.slots <- struct{}{}:
+		defer func() { <-d.entry.spool.slots }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	d.file.State = recorder.FileUploading
+	_ = d.changed()
+	st, where, err := d.entry.spool.storeFor(ctx, d.task.Job, d.i)
+	if err != nil {
+		return err
+	}
+	name := d.file.Filename
+	if where != (Storage{}) {
+		if name, err = where.name(name); err != nil {
+			return err
+		}
+	}
+	if err := d.prepare(ctx, st, j); err != nil {
+		return err
+	}
+	o := &object{
+		path: d.media, name: name, contentType: contentType(d.media), overwrite: where.Overwrite,
+		id: fmt.Sprintf("%s-%d", d.task.Job.ID, d.i), digest: j.Digest, journal: j,
+	}
+	if j.Placed == nil {
+		p, err := st.put(ctx, o)
+		if err != nil {
+			return err
+		}
+		p.Filename = d.file.Filename
+		if p.Name != o.name { // that name was taken
+			p.Filename = strings.TrimPrefix(p.Name, path.Clean(where.Prefix)+"/")
+		}
+		j.update(func(pr *progress) { pr.Placed = &p })
+	}
+	return d.manifest(ctx, st, where, j)
+}
+
+// prepare measures the media, unless the journal's figures still hold, and
+// drops what belongs to other media or another storage.
+func (d *delivery) prepare(ctx context.Context, st store, j *journal) error {
+	info, err := os.Stat(d.media)
+	if err != nil {
+		return diskFault(err)
+	}
+	p := st.plan(info.Size())
+	if j.Target == st.target() && j.Digest.holds(info, p) {
+		return nil
+	}
+	if j.Target == st.target() {
+		st.discard(ctx, j.progress)
+	}
+	sums, err := measure(ctx, d.media, p)
+	if err != nil {
+		return diskFault(err)
+	}
+	j.update(func(pr *progress) { *pr = progress{Digest: sums, Target: st.target()} })
+	return nil
+}
+
+// delivered saves, and only then removes.
+func (d *delivery) delivered(j *journal) {
+	f := &d.file
+	f.State, f.Error = recorder.FileDelivered, d.note
+	f.Size, f.SHA256 = j.Digest.Size, j.Digest.SHA256
+	f.Location, f.Filename = j.Placed.Location, j.Placed.Filename
+	if err := d.changed(); err != nil {
+		d.log.Error("the file is delivered but the spool cannot note it; the media stay", zap.Error(err))
+		return
+	}
+	d.release()
+	_ = j.remove()
+}
+
+func (d *delivery) release() {
+	if err := os.Remove(d.media); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.log.Warn("delivered media cannot be removed from the spool", zap.Error(err))
+	}
+}
+
+func (d *delivery) changed() error {
+	saved := make(chan error, 1)
+	d.changes <- change{d.i, d.file, saved}
+	return <-saved
+}
+
+func (o Options) backoff() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval, b.Multiplier = o.Backoff.Min, o.Backoff.Max, 2
+	b.RandomizationFactor = o.Backoff.Jitter
+	b.Reset()
+	return b
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,146 @@
+package upload
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/gofrs/flock"
+
+	"tapedeck/recorder"
+)
+
+// ErrUndelivered is why Free keeps an entry.
+var ErrUndelivered = errors.New("media in the spool are not delivered")
+
+// entry implements recorder.SpoolEntry.
+type entry struct {
+	spool *Spool
+	lock  *flock.Flock
+
+	mu    sync.Mutex // guards what follows
+	task  recorder.Task
+	saved recorder.Recording
+}
+
+// Task gives the task with the recording as last saved.
+func (e *entry) Task() recorder.Task {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	task := e.task
+	task.Recording = e.saved.Clone()
+	return task
+}
+
+// Save replaces recording.json and waits until it is on disk.
+func (e *entry) Save(rec recorder.Recording) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err := writeJSON(e.path(recordingFile), rec)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		// A full disk must not keep what is delivered from being noted and removed.
+		if os.Remove(e.path(reserveFile)) == nil {
+			err = writeJSON(e.path(recordingFile), rec)
+		}
+	}
+	if err != nil {
+		return spoolError(err)
+	}
+	e.saved = rec.Clone()
+	return nil
+}
+
+func (e *entry) path(name string) string { return filepath.Join(e.task.Dir, name) }
+
+// Free removes the entry, or all of it but the log with Options.KeepLogs. An
+// error that Is ErrUndelivered when media are left; then nothing is removed.
+func (e *entry) Free() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if left := e.undelivered(); len(left) > 0 {
+		return spoolError(fmt.Errorf("%s: %w", strings.Join(left, ", "), ErrUndelivered))
+	}
+	if err := e.remove(); err != nil {
+		return spoolError(err)
+	}
+	err := syncDir(e.spool.dir)
+	e.spool.pruneLogs()
+	return errors.Join(err, e.lock.Close())
+}
+
+// undelivered names the media that no verified copy exists of. It trusts the
+// state on disk, not the caller's. Media nobody has a result of count as well.
+func (e *entry) undelivered() []string {
+	freed := map[string]bool{}
+	for i, f := range e.saved.Files {
+		freed[recorder.MediaName(i, f)] = f.State == recorder.FileDelivered
+	}
+	found, err := os.ReadDir(e.task.Dir)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var left []string
+	for _, d := range found {
+		if !strings.HasPrefix(d.Name(), mediaPrefix) || freed[d.Name()] {
+			continue
+		}
+		if info, err := d.Info(); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+			continue
+		}
+		left = append(left, d.Name())
+	}
+	return left
+}
+
+func (e *entry) remove() error {
+	found, err := os.ReadDir(e.task.Dir)
+	if err != nil {
+		return err
+	}
+	// Media while recording.json still says that they are delivered, task.json next,
+	// for without it the entry is no more, and the lock last.
+	rank := func(d fs.DirEntry) int {
+		switch {
+		case strings.HasPrefix(d.Name(), mediaPrefix):
+			return 0
+		case d.Name() == taskFile:
+			return 1
+		case d.Name() == lockFile:
+			return 3
+		default:
+			return 2
+		}
+	}
+	slices.SortStableFunc(found, func(a, b fs.DirEntry) int { return rank(a) - rank(b) })
+	keep := e.spool.opts.KeepLogs > 0
+	for _, d := range found {
+		if keep && isLog(d.Name()) {
+			continue
+		}
+		if err := os.RemoveAll(e.path(d.Name())); err != nil {
+			return err
+		}
+	}
+	if keep {
+		return syncDir(e.task.Dir)
+	}
+	return os.Remove(e.task.Dir)
+}
+
+func isLog(name string) bool {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".log", ".png", ".jpg", ".jpeg":
+		return true
+	default:
+		return name == recordingFile
+	}
+}
+
+// Close unlocks the entry; Left finds it again.
+func (e *entry) Close() error { return e.lock.Close() }

@@ -1,0 +1,103 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// errStalled is why a connection on which nothing moves is ended.
+var errStalled = errors.New("no byte moved")
+
+// httpClient sends files of any size over links of any speed: no bound on the
+// whole, but one on standing still. It follows no redirect.
+func (o Options) httpClient() *http.Client {
+	if o.HTTPClient != nil {
+		return o.HTTPClient
+	}
+	t := &http.Transport{Proxy: http.ProxyFromEnvironment}
+	o.tune(t)
+	return &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+func (o Options) tune(t *http.Transport) {
+	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
+	stall := o.Stall
+	t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dialer.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return newStallConn(c, stall)
+	}
+	t.TLSHandshakeTimeout = 15 * time.Second
+	t.ExpectContinueTimeout = 2 * time.Second
+	t.IdleConnTimeout = 10 * time.Second
+	t.MaxIdleConnsPerHost = 2 * partsAtOnce
+	t.WriteBufferSize = 64 << 10
+	// One connection per part: over HTTP/2 all parts would share one window.
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+}
+
+// stallConn pushes its deadline on with every byte, whichever way it moves: an
+// upload's response is awaited from the first byte of its body on.
+type stallConn struct {
+	net.Conn
+	after time.Duration
+}
+
+func newStallConn(c net.Conn, after time.Duration) (net.Conn, error) {
+	s := &stallConn{c, after}
+	if err := s.moved(); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *stallConn) moved() error { return s.SetDeadline(time.Now().Add(s.after)) }
+
+func (s *stallConn) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	return n, s.check(n, err)
+}
+
+func (s *stallConn) Write(b []byte) (int, error) {
+	// The kernel takes large writes bit by bit; small ones show that it does.
+	const most = 256 << 10
+	sent := 0
+	for sent < len(b) {
+		n, err := s.Conn.Write(b[sent:min(sent+most, len(b))])
+		sent += n
+		if err := s.check(n, err); err != nil {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
+
+func (s *stallConn) check(n int, err error) error {
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return &stallError{after: s.after}
+	}
+	if err == nil && n > 0 {
+		return s.moved()
+	}
+	return err
+}
+
+// stallError is a timeout for whoever asks, so that SDKs try again.
+type stallError struct{ after time.Duration }
+
+func (e *stallError) Error() string   { return fmt.Sprintf("%v for %s", errStalled, e.after) }
+func (e *stallError) Timeout() bool   { return true }
+func (e *stallError) Temporary() bool { return true }
+func (e *stallError) Unwrap() error   { return errStalled }

@@ -1,0 +1,152 @@
+package upload
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+)
+
+// verify asks the server what it has: the size, and the ETag where that is made
+// of MD5s. An ETag that has the form and differs may be another server's idea of
+// an ETag: then the object is read back, for bytes are the last word.
+func (s *s3Store) verify(ctx context.Context, key string, o *object, got sent) error {
+	matches := strings.EqualFold(got.etag, o.etag())
+	head, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.conf.Bucket, Key: &key})
+	if statusOf(err) == http.StatusForbidden {
+		if matches {
+			return nil // the answer to the upload named the very bytes
+		}
+		f := s.fault(ctx, key, err)
+		f.remedy = "the upload cannot be verified: let these keys read it as well (s3:GetObject)"
+		return f
+	}
+	if err != nil {
+		return s.fault(ctx, key, err)
+	}
+	if size := aws.ToInt64(head.ContentLength); size != o.digest.Size {
+		return faultf(corrupt, "%s: %d of %d bytes arrived", s.location(key), size, o.digest.Size)
+	}
+	etag := strings.Trim(aws.ToString(head.ETag), `"`)
+	form := strings.SplitN(etag, "-", 2)
+	switch {
+	case strings.EqualFold(etag, o.etag()):
+		return nil
+	case got.encrypted || encryptedETag(string(head.ServerSideEncryption)), !isMD5(form[0]):
+		// No MD5 to compare: every request carried Content-MD5, and the size is right.
+		return nil
+	default:
+		return s.readBack(ctx, key, o)
+	}
+}
+
+func (s *s3Store) readBack(ctx context.Context, key string, o *object) error {
+	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.conf.Bucket, Key: &key})
+	if err != nil {
+		return s.fault(ctx, key, err)
+	}
+	defer out.Body.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, withContext(ctx, out.Body)); err != nil {
+		return netFault(s.location(key), err)
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != o.digest.SHA256 {
+		return faultf(corrupt, "%s: what arrived differs from what was sent", s.location(key))
+	}
+	return nil
+}
+
+// statusOf gives the HTTP status of an SDK error, 0 for none.
+func statusOf(err error) int {
+	var resp *awshttp.ResponseError
+	if errors.As(err, &resp) {
+		return resp.HTTPStatusCode()
+	}
+	return 0
+}
+
+func codeOf(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
+// conditionUnknown: some servers know no conditional writes.
+func conditionUnknown(err error) bool {
+	return statusOf(err) == http.StatusNotImplemented || codeOf(err) == "NotImplemented"
+}
+
+// fault names what S3 refused. The SDK's own text is left out where there is a
+// better one: it quotes URLs.
+func (s *s3Store) fault(ctx context.Context, key string, err error) *fault {
+	what := s.location(key)
+	if s.conf.Endpoint != "" {
+		what += " at " + hostOf(endpointURL(s.conf.Endpoint))
+	}
+	if ctx.Err() != nil {
+		return &fault{class: passing, text: what + ": interrupted", cause: context.Cause(ctx)}
+	}
+	status, code := statusOf(err), codeOf(err)
+	if status == http.StatusPreconditionFailed {
+		return &fault{class: passing, text: what + ": " + errTaken.Error(), cause: errTaken}
+	}
+	if status == 0 && code == "" {
+		f := netFault(what, err)
+		if strings.Contains(err.Error(), "get identity:") || strings.Contains(err.Error(), "retrieve credentials") {
+			f.class, f.remedy = denied, "no credentials were found: give access_key and secret, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role"
+		}
+		return f
+	}
+	f := &fault{class: httpClass(status, denied), text: what + ": " + strings.TrimSpace(http.StatusText(status)+" "+code), cause: err}
+	var api smithy.APIError
+	if errors.As(err, &api) && api.ErrorMessage() != "" {
+		f.text += ": " + clip(api.ErrorMessage())
+	}
+	s.explain(f, code, err)
+	return f
+}
+
+func (s *s3Store) explain(f *fault, code string, err error) {
+	switch code {
+	case "AccessDenied", "Forbidden", "AllAccessDisabled":
+		f.remedy = "allow these keys s3:PutObject and s3:GetObject on it (and s3:PutObjectTagging with tagging)"
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthorizationHeaderMalformed":
+		f.remedy = "check access key, secret and region"
+	case "ExpiredToken", "TokenRefreshRequired":
+		f.remedy = "the session token has expired: use keys that live longer than the recording and its upload"
+		if s.conf.SessionToken != "" {
+			f.class = final
+		}
+	case "NoSuchBucket":
+		f.class, f.remedy = denied, "create the bucket, or correct its name, region or endpoint"
+	case "PermanentRedirect", "IllegalLocationConstraintException":
+		f.remedy = "set the region the bucket is in"
+	case "RequestTimeTooSkewed":
+		f.remedy = "set this machine's clock"
+		var resp *awshttp.ResponseError
+		if errors.As(err, &resp) {
+			f.remedy += skew(resp.Response.Header.Get("Date"), time.Now())
+		}
+	case "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "InvalidDigest":
+		f.class, f.remedy = corrupt, "the bytes were changed on their way"
+	case "RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict":
+		f.class = passing
+	}
+	var resp *awshttp.ResponseError
+	if errors.As(err, &resp) {
+		if region := resp.Response.Header.Get("X-Amz-Bucket-Region"); region != "" && region != s.conf.Region {
+			f.remedy = "the bucket is in region " + clip(region)
+		}
+	}
+}
