@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"tapedeck/pipeline"
+	"tapedeck/recorder"
+	"tapedeck/recorder/capture"
+	"tapedeck/recorder/child"
+)
+
+// childSettings is what a worker tells its children of the configuration. No
+// storage and no Redis: a child has no use for them.
+type childSettings struct {
+	Chrome     ChromeConfig `json:"chrome"`
+	LiveKitURL string       `json:"livekit_url"`
+	Log        LogConfig    `json:"log"`
+}
+
+// reportFD is where a child's parent reads its reports.
+const reportFD = 3
+
+func (a *app) childCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "child",
+		Short:  "Run one recording for a worker, which talks to it on stdin",
+		Hidden: true,
+		Args:   argsExactly(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			// A terminal's Ctrl-C and a supervisor's TERM reach the whole group; the
+			// worker decides what they mean. A worker that died leaves a broken pipe behind,
+			// which must not kill us before the file is finalised.
+			signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+			reports := os.NewFile(reportFD, "reports")
+			return child.Serve(cmd.Context(), a.in, reports, a.prepareChild, func() { os.Exit(exitFailed) })
+		},
+	}
+}
+
+func (a *app) prepareChild(settings json.RawMessage, task recorder.Task) (recorder.Runner, error) {
+	var s childSettings
+	if err := json.Unmarshal(settings, &s); err != nil {
+		return nil, err
+	}
+	a.config.Chrome, a.config.LiveKit.URL, a.config.Log = s.Chrome, s.LiveKitURL, s.Log
+	return a.newRecorder(task, a.logger(a.err, recorder.NewScrubber(task.Job))), nil
+}
+
+// newRecorder wires the real display, browser and pipeline.
+func (a *app) newRecorder(task recorder.Task, log *zap.Logger) *recorder.Recorder {
+	return &recorder.Recorder{
+		OpenSession: func(ctx context.Context, spec recorder.SessionSpec) (recorder.Session, error) {
+			return capture.Open(ctx, spec, a.captureOptions(log))
+		},
+		NewPipeline: func(spec recorder.PipelineSpec) (recorder.Pipeline, error) {
+			return pipeline.New(spec, pipeline.Options{Log: log})
+		},
+		LiveKitURL: a.config.LiveKit.URL,
+		Now:        time.Now,
+		Log:        log,
+	}
+}
+
+func (a *app) captureOptions(log *zap.Logger) capture.Options {
+	c := a.config.Chrome
+	return capture.Options{Log: log, ChromePath: c.Path, User: c.User, NoSandbox: !c.Sandbox, ExtraChromeFlags: c.Flags}
+}

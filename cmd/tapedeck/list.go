@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tapedeck/recorder"
+)
+
+func (a *app) listCommand() *cobra.Command {
+	var f recorder.Filter
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list [ID…]",
+		Short: "List jobs with their state, newest first",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.IDs = args
+			q, err := a.client(cmd)
+			if err != nil {
+				return err
+			}
+			defer q.Close()
+			recs, err := q.List(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(a.out, recs)
+			}
+			return printTable(a.out, recs, time.Now())
+		},
+	}
+	redisFlag(cmd)
+	cmd.Flags().BoolVar(&f.Active, "active", false, "only jobs that did not end")
+	cmd.Flags().StringVar(&f.RoomName, "room", "", "only jobs of this room")
+	cmd.Flags().IntVar(&f.Limit, "limit", 0, "at most so many (default 100)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
+	return cmd
+}
+
+func printJSON(w io.Writer, recs []recorder.Recording) error {
+	enc := json.NewEncoder(w)
+	for _, rec := range recs {
+		if err := enc.Encode(rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printTable(w io.Writer, recs []recorder.Recording, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tSTATUS\tSOURCE\tAGE\tRECORDED\tWORKER\tRESULT")
+	for _, rec := range recs {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", rec.ID, rec.Status, source(rec),
+			now.Sub(time.Unix(0, rec.CreatedAt)).Round(time.Second), recorded(rec), rec.Worker, result(rec))
+	}
+	return t.Flush()
+}
+
+func source(rec recorder.Recording) string {
+	if rec.RoomName != "" {
+		return "room " + rec.RoomName
+	}
+	return rec.URL
+}
+
+func recorded(rec recorder.Recording) string {
+	if d := rec.Stats.Elapsed.Std(); d > 0 {
+		return d.Round(time.Second).String()
+	}
+	return "-"
+}
+
+// result is an error, or where the first file is, or how the streams are.
+func result(rec recorder.Recording) string {
+	if rec.Error != nil {
+		return fmt.Sprintf("%s: %s", rec.EndReason, rec.Error.Message)
+	}
+	for _, f := range rec.Files {
+		if f.Location != "" {
+			return f.Location
+		}
+		if f.Error != "" {
+			return f.Filename + ": " + f.Error
+		}
+	}
+	for _, s := range rec.Streams {
+		return fmt.Sprintf("%s %s", s.URL, s.State)
+	}
+	return string(rec.EndReason)
+}

@@ -1,0 +1,14 @@
+// Command tapedeck records web pages and rooms: a worker for a Redis queue, and
+// a recorder for the command line.
+package main
+
+import (
+	"os"
+)
+
+// version is set by the linker (Makefile).
+var version = "dev" //nolint:gochecknoglobals // -ldflags -X needs a package variable
+
+func main() {
+	os.Exit(run(hideArgs(os.Args), os.Stdin, os.Stdout, os.Stderr))
+}

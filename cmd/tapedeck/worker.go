@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"tapedeck/recorder"
+	"tapedeck/recorder/child"
+	"tapedeck/recorder/queue"
+	"tapedeck/recorder/upload"
+)
+
+// keptLogs is of how many ended recordings the spool keeps log and screenshots.
+const keptLogs = 200
+
+type workerFlags struct {
+	maxJobs  int
+	output   string
+	embedded string
+}
+
+func (a *app) workerCommand() *cobra.Command {
+	var f workerFlags
+	cmd := &cobra.Command{
+		Use:   "worker",
+		Short: "Take jobs from the queue and record them",
+		Long: `Take jobs from the queue while a slot is free, and record each in a process of
+its own.
+
+SIGTERM drains: no new job is taken, running recordings go on for drain_timeout
+and are then finalised and uploaded. A second SIGTERM finalises them at once.
+Uploads that are not done by then go on when the worker is started again.`,
+		Example: `  TAPEDECK_REDIS_URL=redis://localhost:6379 tapedeck worker
+  tapedeck worker --embedded-redis --output-dir recordings`,
+		Args: argsExactly(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.worker(cmd, f)
+		},
+	}
+	redisFlag(cmd)
+	cmd.Flags().IntVar(&f.maxJobs, "max-jobs", 0, "recordings at once (default: one per two cores)")
+	cmd.Flags().StringVar(&f.output, "output-dir", "", "where files go whose job names no storage (default: recordings beside the spool)")
+	cmd.Flags().StringVar(&f.embedded, "embedded-redis", "", "run a Redis in this process, for trying: its jobs are gone when it ends")
+	cmd.Flags().Lookup("embedded-redis").NoOptDefVal = "127.0.0.1:6379"
+	return cmd
+}
+
+func (a *app) worker(cmd *cobra.Command, f workerFlags) error {
+	if cmd.Flags().Changed("max-jobs") {
+		a.config.Worker.MaxJobs = f.maxJobs
+	}
+	if err := a.redisConfig(cmd); err != nil {
+		return err
+	}
+	log := a.logger(a.err, recorder.NewScrubber(recorder.Job{}, a.config.secrets()...)).With(zap.String("worker", a.config.Worker.ID))
+	storage, err := a.storage(f.output)
+	if err != nil {
+		return err
+	}
+	if f.embedded != "" {
+		redis, err := queue.StartEmbedded(f.embedded)
+		if err != nil {
+			return err
+		}
+		defer redis.Close()
+		a.config.Redis.URL = redis.URL()
+		log.Info("embedded Redis is up: jobs are kept in memory only", zap.String("url", redis.URL()))
+	}
+	ctx, hurry, stopSignals := drainSignals(cmd.Context(), log)
+	defer stopSignals()
+	return a.runWorker(ctx, hurry, storage, log)
+}
+
+func (a *app) runWorker(ctx context.Context, hurry <-chan struct{}, storage upload.Storage, log *zap.Logger) error {
+	// The queue outlives the drain's begin: running jobs report to their end.
+	q, err := a.openQueue(context.WithoutCancel(ctx), a.config.Worker.ID, log)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	spool, err := upload.NewSpool(a.config.Spool, upload.Options{Default: storage, Log: log, KeepLogs: keptLogs})
+	if err != nil {
+		return err
+	}
+	runner, err := a.childRunner(log)
+	if err != nil {
+		return err
+	}
+	c := a.config.Worker
+	w := &recorder.Worker{
+		ID: c.ID, Queue: q, Runner: runner, Spool: spool, Slots: c.MaxJobs,
+		MaxDuration: c.MaxDuration, DrainTimeout: c.DrainTimeout, DeliverGrace: c.DeliverGrace,
+		Now: time.Now, Log: log,
+	}
+	log.Info("worker is up", zap.Int("max_jobs", c.MaxJobs), zap.String("spool", spool.Dir()), zap.String("version", version))
+	if err := w.Run(ctx, hurry); err != nil {
+		return err
+	}
+	log.Info("worker is down")
+	return nil
+}
+
+func (a *app) childRunner(log *zap.Logger) (*child.Runner, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find our own binary: %w", err)
+	}
+	settings, err := json.Marshal(childSettings{Chrome: a.config.Chrome, LiveKitURL: a.config.LiveKit.URL, Log: a.config.Log})
+	if err != nil {
+		return nil, err
+	}
+	return &child.Runner{Command: []string{self, "child"}, Settings: settings, Now: time.Now, Log: log}, nil
+}
+
+// storage gives the worker's own: a bucket, or a directory.
+func (a *app) storage(outputDir string) (upload.Storage, error) {
+	c := a.config.Storage
+	switch {
+	case outputDir != "" && c.S3 != nil:
+		return upload.Storage{}, usageError{errors.New("--output-dir: the configuration names storage.s3: set one of them")}
+	case outputDir != "":
+		c.Directory = outputDir
+	case c.S3 != nil:
+		return upload.Storage{Prefix: c.S3.Prefix, S3: &recorder.S3Upload{
+			Bucket: c.S3.Bucket, Region: c.S3.Region, Endpoint: c.S3.Endpoint, ForcePathStyle: c.S3.ForcePathStyle,
+			AccessKey: c.S3.AccessKey, Secret: c.S3.Secret, SessionToken: c.S3.SessionToken,
+		}}, nil
+	case c.Directory == "":
+		c.Directory = filepath.Join(filepath.Dir(a.config.Spool), "recordings")
+	}
+	abs, err := filepath.Abs(c.Directory)
+	if err != nil {
+		return upload.Storage{}, usageError{fmt.Errorf("storage.directory %q: %w", c.Directory, err)}
+	}
+	return upload.Storage{Directory: abs}, nil
+}
+
+// drainSignals ends the context at the first SIGTERM or Ctrl-C and closes the
+// channel at the second.
+func drainSignals(parent context.Context, log *zap.Logger) (context.Context, <-chan struct{}, func()) {
+	ctx, cancel := context.WithCancel(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	hurry, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		for n := 0; n < 2; n++ {
+			select {
+			case s := <-signals:
+				log.Info("signal", zap.Stringer("signal", s), zap.Bool("hurry", n > 0))
+			case <-done:
+				return
+			}
+			if n == 0 {
+				cancel()
+			} else {
+				close(hurry)
+			}
+		}
+	}()
+	return ctx, hurry, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	}
+}
