@@ -1,0 +1,228 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/go-gst/go-gst/gst"
+
+	"tapedeck/recorder"
+)
+
+// This file is the hub: which encoders there are, who uses them, and how packets
+// get from one to the other.
+
+// streamCodecs are what FLV carries everywhere.
+func (p *Pipeline) streamCodecs() []codec {
+	switch {
+	case p.spec.AudioOnly:
+		return []codec{codecAAC}
+	case p.spec.VideoOnly:
+		return []codec{codecH264}
+	default:
+		return []codec{codecH264, codecAAC}
+	}
+}
+
+// startEncoders makes the encoders of the outputs that the spec names.
+func (p *Pipeline) startEncoders() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, f := range p.files {
+		if err := p.use(f.codecs); err != nil {
+			return err
+		}
+	}
+	for range p.streams {
+		if err := p.use(p.streamCodecs()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// use counts a user of each codec and makes encoders that do not exist yet.
+// p.mu is held.
+func (p *Pipeline) use(codecs []codec) error {
+	for _, c := range codecs {
+		if p.encoders[c] == nil {
+			e, err := newEncoder(c, p.spec.Options, p.log)
+			if err != nil {
+				return err
+			}
+			p.encoders[c] = e
+			p.encoding.Go(func() { e.run(p.deliver, p.ended) })
+			go p.watchEncoder(e)
+		}
+		p.users[c]++
+	}
+	return nil
+}
+
+func (p *Pipeline) watchEncoder(e *encoder) {
+	select {
+	case <-e.unit.failed:
+		p.fail(e.unit.err())
+	case <-e.done:
+	}
+}
+
+// deliver hands a packet to every output; none of them waits.
+func (p *Pipeline) deliver(pk packet) {
+	for _, f := range p.files {
+		f.accept(pk)
+	}
+	p.mu.Lock()
+	streams := p.streams
+	p.mu.Unlock()
+	for _, s := range streams {
+		s.accept(pk)
+	}
+}
+
+// used gives the encoders that have users: without one, nothing is encoded.
+func (p *Pipeline) used(video bool) []*encoder {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var used []*encoder
+	for c, e := range p.encoders {
+		if c.video() == video && p.users[c] > 0 {
+			used = append(used, e)
+		}
+	}
+	return used
+}
+
+func (p *Pipeline) pushPicture(b *gst.Buffer, at, duration time.Duration) bool {
+	encoders := p.used(true)
+	if slices.ContainsFunc(encoders, (*encoder).behind) {
+		return false
+	}
+	for _, e := range encoders {
+		e.pushPicture(b, at, duration)
+	}
+	return true
+}
+
+func (p *Pipeline) pushSound(block []float32, n int64) {
+	for _, e := range p.used(false) {
+		e.pushSound(block, n)
+	}
+}
+
+// endEncoders asks every encoder for what it holds and waits for it.
+func (p *Pipeline) endEncoders(deadline time.Time) {
+	p.mu.Lock()
+	encoders := make([]*encoder, 0, len(p.encoders))
+	for _, e := range p.encoders {
+		encoders = append(encoders, e)
+	}
+	p.mu.Unlock()
+	for _, e := range encoders {
+		e.end()
+	}
+	lapsed := time.After(time.Until(deadline) / 2) // the files need the rest
+	for _, e := range encoders {
+		select {
+		case <-e.done:
+		case <-e.unit.failed:
+		case <-lapsed:
+			p.fail(recorder.Errorf(recorder.CodePipeline, "the %s encoder did not end in time", e.codec))
+			return
+		}
+	}
+}
+
+func (p *Pipeline) closeEncoders() {
+	p.mu.Lock()
+	encoders := p.encoders
+	p.encoders = map[codec]*encoder{}
+	p.mu.Unlock()
+	for _, e := range encoders {
+		e.close()
+	}
+}
+
+// Add starts a stream while recording; its picture begins at the next key
+// frame, which is asked for. It does not wait for the connection. Errors: CodeInvalid
+// for what is no stream, ErrConflict for an id that is in use or a pipeline that ended.
+func (p *Pipeline) Add(_ context.Context, o recorder.Output) error {
+	if o.Kind != recorder.KindStream {
+		return recorder.Errorf(recorder.CodeInvalid, "output %s: only streams can be added to a recording", o.ID)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.finishing || p.err != nil {
+		return recorder.Errorf(recorder.CodeConflict, "the recording has ended")
+	}
+	i := slices.IndexFunc(p.streams, func(s *stream) bool { return s.id == o.ID })
+	if i >= 0 && !p.streams[i].over() {
+		return recorder.Errorf(recorder.CodeConflict, "stream %s exists already", o.ID)
+	}
+	s := p.newStream(o)
+	select {
+	case <-p.capturing:
+		if err := p.use(p.streamCodecs()); err != nil {
+			return err
+		}
+		s.start(p.begun)
+	default: // Run starts it
+	}
+	// deliver reads the slice without the lock: it is replaced, never changed.
+	streams := slices.Clone(p.streams)
+	if i >= 0 {
+		streams[i] = s
+	} else {
+		streams = append(streams, s)
+	}
+	p.streams = streams
+	return nil
+}
+
+// Remove ends a stream and returns when its connection is closed, flushed if its
+// server takes it. ErrNotFound for an id that no stream has; nil for one that ended.
+func (p *Pipeline) Remove(ctx context.Context, id string) error {
+	p.mu.Lock()
+	i := slices.IndexFunc(p.streams, func(s *stream) bool { return s.id == id })
+	if i < 0 {
+		p.mu.Unlock()
+		return recorder.Errorf(recorder.CodeNotFound, "no stream %s", id)
+	}
+	s := p.streams[i]
+	p.mu.Unlock()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		s.end(p.hurry)
+	}()
+	select {
+	case <-closed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// release forgets a user of the streams' codecs.
+func (p *Pipeline) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.streamCodecs() {
+		p.users[c]--
+	}
+}
+
+// requestKey asks the streams' encoder for a key frame soon.
+func (p *Pipeline) requestKey() {
+	p.mu.Lock()
+	e := p.encoders[codecH264]
+	p.mu.Unlock()
+	if e != nil {
+		e.requestKey()
+	}
+}
+
+func (p *Pipeline) newStream(o recorder.Output) *stream {
+	return newStream(o, p.streamCodecs(), p.opts.Stream, p.requestKey, p.release, p.log)
+}

@@ -1,0 +1,88 @@
+package pipeline
+
+/*
+#cgo pkg-config: gstreamer-1.0
+#include <gst/gst.h>
+
+static void td_stamp(void *buf, guint64 pts, guint64 dts, guint64 duration) {
+	GST_BUFFER_PTS((GstBuffer *)buf) = pts;
+	GST_BUFFER_DTS((GstBuffer *)buf) = dts;
+	GST_BUFFER_DURATION((GstBuffer *)buf) = duration;
+}
+
+static int td_force_key(void *pad) {
+	GstStructure *s = gst_structure_new("GstForceKeyUnit",
+		"all-headers", G_TYPE_BOOLEAN, TRUE, "count", G_TYPE_UINT, 0, NULL);
+	return gst_pad_send_event((GstPad *)pad, gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM, s));
+}
+
+// The pipelines of a display that died cannot be brought to NULL (see xlib.go):
+// this reference keeps the garbage collector from trying.
+static void td_keep(void *object) { gst_object_ref(object); }
+*/
+import "C"
+
+import (
+	"runtime"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/go-gst/go-gst/gst"
+)
+
+// gstInit is gst_init for the whole process: go-gst writes a global of its own
+// in it, so that calling it twice at once is a race.
+var gstInit = sync.OnceFunc(func() { gst.Init(nil) }) //nolint:gochecknoglobals // gst_init belongs to the process
+
+// Wrappers of go-gst drop their reference when the garbage collector finds them,
+// which may be minutes later: at 30 frames a second that is gigabytes. Hence
+// these explicit ones.
+
+func freeSample(s *gst.Sample) {
+	runtime.SetFinalizer(s, nil)
+	s.Unref()
+}
+
+func freeBuffer(b *gst.Buffer) {
+	runtime.SetFinalizer(b, nil)
+	b.Unref()
+}
+
+func freeCaps(c *gst.Caps) {
+	runtime.SetFinalizer(c, nil)
+	c.Unref()
+}
+
+// takeBuffer gives the sample's buffer and frees the sample.
+func takeBuffer(s *gst.Sample) *gst.Buffer {
+	b := s.GetBuffer()
+	freeSample(s)
+	return b
+}
+
+// stamped gives a copy of b that shares its memory and has other times; dts is
+// pts, for no encoder here reorders.
+func stamped(b *gst.Buffer, pts, duration time.Duration) *gst.Buffer {
+	c := b.Copy()
+	C.td_stamp(unsafe.Pointer(c.Instance()), C.guint64(pts), C.guint64(pts), C.guint64(duration))
+	return c
+}
+
+func forceKeyUnit(pad *gst.Pad) bool { return C.td_force_key(unsafe.Pointer(pad.Instance())) != 0 }
+
+func versionString() string {
+	s := C.gst_version_string()
+	defer C.g_free(C.gpointer(unsafe.Pointer(s)))
+	return C.GoString(s)
+}
+
+func keepForever(p *gst.Pipeline) { C.td_keep(unsafe.Pointer(p.Instance())) }
+
+// clockTime converts; a negative duration becomes zero.
+func clockTime(d time.Duration) gst.ClockTime {
+	if d < 0 {
+		return 0
+	}
+	return gst.ClockTime(d)
+}

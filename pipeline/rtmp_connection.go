@@ -1,0 +1,236 @@
+package pipeline
+
+import (
+	"fmt"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-gst/go-gst/gst"
+	"github.com/go-gst/go-gst/gst/app"
+	"go.uber.org/zap"
+
+	"tapedeck/recorder"
+)
+
+const (
+	// maxStreamBacklog is how much may wait for a server before packets are
+	// dropped, up to the next key frame.
+	maxStreamBacklog = 5 * time.Second
+	watchEvery       = 100 * time.Millisecond
+	// A connection is up when the sink asked for so many buffers: it takes the
+	// first one into its hands and waits with it for the server's consent.
+	buffersWhenUp = 3
+)
+
+// connection is one attempt at an ingest server and what comes of it.
+type connection struct {
+	unit   *unit
+	srcs   map[codec]*app.Source
+	timing StreamTiming
+	log    *zap.Logger
+	passed atomic.Int64 // buffers that reached the sink
+
+	mu      sync.Mutex
+	fed     time.Time // when it got its first packet
+	started bool
+	capped  map[codec]bool
+	base    time.Duration // media time of its first packet
+	wantKey bool
+	pushed  int64 // bytes
+	dropped int64
+	last    time.Duration
+}
+
+// newConnection starts to connect at once, in a thread of the sink's own.
+func newConnection(rawURL string, codecs []codec, timing StreamTiming, log *zap.Logger) (*connection, error) {
+	launch := fmt.Sprintf("flvmux name=mux streamable=true metadatacreator=tapedeck encoder=tapedeck"+
+		" ! rtmp2sink name=sink sync=false async=false async-connect=true timeout=%d", max(1, int(timing.Connect.Seconds())))
+	for _, c := range codecs {
+		pad := "mux.audio"
+		if c.video() {
+			pad = "mux.video"
+		}
+		launch += fmt.Sprintf(" appsrc name=%s format=time is-live=false block=false max-bytes=0 ! %s", c, pad)
+	}
+	u, err := newUnit("stream "+host(rawURL), launch, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.set("sink", "location", rawURL); err != nil {
+		return nil, err
+	}
+	c := &connection{unit: u, srcs: map[codec]*app.Source{}, capped: map[codec]bool{}, timing: timing, log: log}
+	for _, k := range codecs {
+		c.srcs[k] = u.source(string(k))
+	}
+	u.element("sink").GetStaticPad("sink").AddProbe(gst.PadProbeTypeBuffer, func(*gst.Pad, *gst.PadProbeInfo) gst.PadProbeReturn {
+		c.passed.Add(1)
+		return gst.PadProbeOK
+	})
+	if err := u.play(); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// host names a server without its secrets.
+func host(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return "?"
+	}
+	return u.Host
+}
+
+// accept queues a packet: from the first key frame on, dropping up to the next
+// one when the server does not keep up.
+func (c *connection) accept(p packet) {
+	src := c.srcs[p.codec]
+	if src == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	leads := p.codec.video() || len(c.srcs) == 1
+	if !c.started {
+		if !leads || !p.key {
+			return
+		}
+		c.started, c.base, c.fed = true, p.pts, time.Now()
+	}
+	if p.pts < c.base {
+		return
+	}
+	if c.full(leads, p.key) {
+		if p.codec.video() {
+			c.dropped++
+		}
+		return
+	}
+	if !c.capped[p.codec] {
+		c.capped[p.codec] = true
+		src.SetCaps(p.caps)
+	}
+	b := stamped(p.buf, p.pts-c.base, p.duration)
+	c.pushed += b.GetSize()
+	src.PushBuffer(b)
+	freeBuffer(b)
+	if leads {
+		c.last = p.pts + p.duration - c.base
+	}
+}
+
+// full decides whether a packet must be dropped. Sound goes with the picture, or the
+// muxer would wait for the one that is missing.
+func (c *connection) full(leads, key bool) bool {
+	if !leads {
+		return c.wantKey
+	}
+	over := c.backlog() > maxStreamBacklog
+	switch {
+	case over:
+		c.wantKey = true
+	case key:
+		c.wantKey = false
+	}
+	return c.wantKey
+}
+
+// backlog is the media time that waits.
+func (c *connection) backlog() time.Duration {
+	var longest uint64
+	for _, src := range c.srcs {
+		if v, err := src.GetProperty("current-level-time"); err == nil {
+			if level, ok := v.(uint64); ok {
+				longest = max(longest, level)
+			}
+		}
+	}
+	return time.Duration(longest)
+}
+
+func (c *connection) waiting() int64 {
+	var n uint64
+	for _, src := range c.srcs {
+		n += src.GetCurrentLevelBytes()
+	}
+	return int64(n)
+}
+
+func (c *connection) up() bool { return c.passed.Load() >= buffersWhenUp }
+
+// watch waits for the end: nil when quit is closed, otherwise why the connection is no
+// good. It calls active when the server takes media.
+func (c *connection) watch(quit <-chan struct{}, active func()) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	began := time.Now()
+	progress, passed, announced := began, int64(0), false
+	for {
+		select {
+		case <-quit:
+			return nil
+		case <-c.unit.failed:
+			return c.unit.err()
+		case <-c.unit.ended:
+			return recorder.Errorf(recorder.CodeStream, "the server closed the connection")
+		case <-tick.C:
+		}
+		now := time.Now()
+		if n := c.passed.Load(); n != passed {
+			passed, progress = n, now
+		}
+		if c.up() && !announced {
+			announced = true
+			active()
+		}
+		switch fed := c.fedAt(); {
+		case !announced && !fed.IsZero() && now.Sub(fed) > c.timing.Connect && now.Sub(began) > c.timing.Connect:
+			return recorder.Errorf(recorder.CodeStream, "the server took no media within %v", c.timing.Connect)
+		case announced && c.waiting() == 0:
+			progress = now
+		case announced && now.Sub(progress) > c.timing.Stall:
+			return recorder.Errorf(recorder.CodeStream, "the server has stalled for %v", c.timing.Stall)
+		}
+	}
+}
+
+func (c *connection) fedAt() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fed
+}
+
+// flush sends what waits and says goodbye (FCUnpublish, deleteStream), for as
+// long as patience and cut allow.
+func (c *connection) flush(patience time.Duration, cut <-chan struct{}) {
+	if !c.up() {
+		return
+	}
+	for _, src := range c.srcs {
+		src.EndStream()
+	}
+	select {
+	case <-c.unit.ended:
+	case <-c.unit.failed:
+	case <-time.After(patience):
+		c.log.Warn("stream was not flushed in time", zap.Int64("bytes_lost", c.waiting()))
+	case <-cut:
+	}
+}
+
+// close brings the connection down. One that hangs is left to a goroutine that
+// ends when its socket does.
+func (c *connection) close() { c.unit.stop(stopPatience) }
+
+func (c *connection) account() tally {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.up() {
+		return tally{dropped: c.dropped}
+	}
+	return tally{bytes: max(0, c.pushed-c.waiting()), dropped: c.dropped, sent: max(0, c.last-c.backlog())}
+}

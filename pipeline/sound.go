@@ -1,0 +1,173 @@
+package pipeline
+
+import (
+	"fmt"
+	"math"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/go-gst/go-gst/gst"
+	"github.com/go-gst/go-gst/gst/app"
+	"go.uber.org/zap"
+
+	"tapedeck/recorder"
+)
+
+// soundLatency is the time from a sample's place on the clock to its arrival
+// here at best. See TestAudioVideoOffset for how it was measured.
+const soundLatency = 0 * time.Millisecond
+
+// peakEvery is the interval of AudioPeak; silentPeak is its floor in dBFS.
+const (
+	peakEvery  = time.Second
+	silentPeak = -100.0
+)
+
+// audioSource captures the sound server and puts samples on the clock.
+// Everything but the atomics belongs to the goroutine of run.
+type audioSource struct {
+	unit *unit
+	sink *app.Sink
+	time timeline
+	line *soundLine
+	log  *zap.Logger
+
+	// push hands block n to the encoders.
+	push   func(block []float32, n int64)
+	blocks int64
+
+	running chan struct{}
+	base    chan time.Duration // gets the base time, once
+	stopAt  atomic.Int64       // time of the end on the clock, 0 while there is none
+
+	emitted         atomic.Int64  // frames given to the encoders
+	peak            atomic.Uint64 // float64 bits, dBFS
+	loudest, before float32
+	peakFrom, heard time.Duration
+}
+
+// newAudioSource opens nothing yet. pulsesrc keeps its hands off the times
+// (slave-method=none, no clock of its own): soundLine does that, from the
+// device position, which also counts what pulsesrc's ring buffer lost.
+func newAudioSource(spec recorder.PipelineSpec, t timeline, log *zap.Logger) (*audioSource, error) {
+	rate := spec.Options.AudioFrequency
+	u, err := newUnit("sound "+spec.Inputs.PulseSource, fmt.Sprintf(
+		"pulsesrc name=src client-name=tapedeck provide-clock=false slave-method=none buffer-time=400000 latency-time=10000"+
+			" ! audio/x-raw,format=F32LE,layout=interleaved,rate=%d,channels=%d"+
+			" ! appsink name=sink sync=false enable-last-sample=false max-buffers=100", rate, channels), log)
+	if err != nil {
+		return nil, err
+	}
+	for property, value := range map[string]string{"server": spec.Inputs.PulseServer, "device": spec.Inputs.PulseSource} {
+		if value == "" {
+			continue // libpulse's own default
+		}
+		if err := u.set("src", property, value); err != nil {
+			return nil, err
+		}
+	}
+	t.drive(u)
+	return &audioSource{
+		unit: u, sink: u.sink("sink"), time: t, line: newSoundLine(rate, soundLatency), log: log,
+		running: make(chan struct{}), base: make(chan time.Duration, 1),
+	}, nil
+}
+
+// run takes samples until the end that stop sets. The error is why
+// there are no more; finish fills the line with silence to its end all the same.
+func (a *audioSource) run() error {
+	var failure error
+	a.setPeak(silentPeak)
+	for failure == nil {
+		sample := a.sink.TryPullSample(clockTime(pollEvery))
+		now := a.time.now()
+		if sample != nil {
+			a.receive(sample, now)
+		}
+		select {
+		case base := <-a.base:
+			a.line.begin(base)
+		default:
+		}
+		if stop := a.stopAt.Load(); stop != 0 {
+			if !a.line.based || a.reached(time.Duration(stop)) || now > time.Duration(stop)+endGrace {
+				break
+			}
+		} else if now-a.heard > soundGap {
+			a.line.fill(now - soundGap/2)
+		}
+		a.flush()
+		failure = a.unit.err()
+	}
+	return failure
+}
+
+func (a *audioSource) reached(stop time.Duration) bool {
+	return a.line.base+a.line.duration(a.line.placed) > stop+frameGap/10
+}
+
+// finish makes the sound as long as the picture, or as near as whole blocks get.
+func (a *audioSource) finish(length time.Duration) {
+	if !a.line.based {
+		return
+	}
+	blocks := (a.line.frames(length) + blockFrames/2) / blockFrames
+	a.line.finish(max(blocks, a.blocks) * blockFrames)
+	a.flush()
+	if a.line.inserted > 0 || a.line.removed > 0 {
+		a.log.Debug("sound was mended", zap.Int64("frames_inserted", a.line.inserted), zap.Int64("frames_removed", a.line.removed))
+	}
+}
+
+func (a *audioSource) receive(sample *gst.Sample, now time.Duration) {
+	b := takeBuffer(sample)
+	defer freeBuffer(b)
+	data := b.Bytes()
+	if len(data) < 4*channels {
+		return
+	}
+	pcm := unsafe.Slice((*float32)(unsafe.Pointer(&data[0])), len(data)/4)
+	if a.heard == 0 {
+		close(a.running)
+	}
+	a.heard = now
+	a.meter(pcm, now)
+	a.line.feed(now, b.Offset(), pcm)
+}
+
+func (a *audioSource) flush() {
+	for block := a.line.take(); block != nil; block = a.line.take() {
+		a.push(block, a.blocks)
+		a.blocks++
+		a.emitted.Store(a.blocks * blockFrames)
+	}
+}
+
+// meter keeps the peak over the last one to two intervals.
+func (a *audioSource) meter(pcm []float32, now time.Duration) {
+	if now-a.peakFrom >= peakEvery {
+		a.before, a.loudest, a.peakFrom = a.loudest, 0, now
+	}
+	for _, s := range pcm {
+		a.loudest = max(a.loudest, s, -s)
+	}
+	db := silentPeak
+	if p := float64(max(a.loudest, a.before)); p > 0 {
+		db = max(silentPeak, 20*math.Log10(p))
+	}
+	a.setPeak(db)
+}
+
+func (a *audioSource) setPeak(db float64) { a.peak.Store(math.Float64bits(db)) }
+func (a *audioSource) peakDB() float64    { return math.Float64frombits(a.peak.Load()) }
+
+// stop ends run once it has the sound captured before the given time.
+func (a *audioSource) stop(at time.Duration) { a.stopAt.CompareAndSwap(0, int64(at)) }
+
+func (a *audioSource) close() { a.unit.stop(stopPatience) }
+
+// bytesOf views samples as bytes.
+func bytesOf(pcm []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(&pcm[0])), len(pcm)*4)
+}

@@ -1,0 +1,248 @@
+package pipeline
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-gst/go-gst/gst"
+	"github.com/go-gst/go-gst/gst/app"
+	"go.uber.org/zap"
+
+	"tapedeck/recorder"
+)
+
+// How long the sources may be silent.
+const (
+	pollEvery = 100 * time.Millisecond
+	// A display that gives no frame for frameGap repeats its last picture, at
+	// frameLost it is given up.
+	frameGap  = time.Second
+	frameLost = 15 * time.Second
+	// A sound server that gives no samples for soundGap is replaced by silence.
+	soundGap = time.Second
+	// What was captured before an end arrives this much later at most.
+	endGrace = 500 * time.Millisecond
+)
+
+// timeline is the clock of one recording: the monotonic system clock, from 0.
+type timeline struct {
+	clock *gst.SystemClock
+	base  gst.ClockTime
+}
+
+func newTimeline() timeline {
+	clock := gst.ObtainSystemClock()
+	return timeline{clock: clock, base: clock.GetTime()}
+}
+
+func (t timeline) now() time.Duration { return time.Duration(t.clock.GetTime() - t.base) }
+
+// drive makes a unit's running time this timeline.
+func (t timeline) drive(u *unit) {
+	u.pipe.ForceClock(t.clock.Clock)
+	u.pipe.SetStartTime(gst.ClockTimeNone) // or going to PLAYING would choose another base
+	u.pipe.SetBaseTime(t.base)
+}
+
+// videoSource captures the display and puts frames on the grid. Everything but
+// the atomics belongs to the goroutine of run.
+type videoSource struct {
+	unit    *unit
+	sink    *app.Sink
+	time    timeline
+	display string
+	size    string
+	log     *zap.Logger
+	grid    grid
+	last    *gst.Buffer // the picture that is repeated
+
+	// push hands a picture to the encoders; false when they are too far behind.
+	push func(b *gst.Buffer, at, duration time.Duration) bool
+	// began is called with the capture time of slot 0, once.
+	began func(base time.Duration)
+
+	open    atomic.Bool // frames pass: Begin was called
+	held    atomic.Bool // Hold
+	running chan struct{}
+	stopAt  atomic.Int64 // capture time of the end, 0 while there is none
+
+	captured, frames, dropped, repeated atomic.Int64
+}
+
+// newVideoSource opens nothing yet. The cookie file reaches Xlib through the
+// environment only, hence Setenv: one process records one display.
+func newVideoSource(spec recorder.PipelineSpec, t timeline, log *zap.Logger) (*videoSource, error) {
+	o := spec.Options
+	if spec.Inputs.XAuthority != "" {
+		if err := os.Setenv("XAUTHORITY", spec.Inputs.XAuthority); err != nil {
+			return nil, recorder.Errorf(recorder.CodeInternal, "XAUTHORITY: %w", err)
+		}
+	}
+	// use-damage=false: with damage ximagesrc copies the last frame and fetches
+	// damaged rectangles through the socket, which costs more than one copy
+	// through shared memory on any page that moves. No queue here leaks: a stall
+	// makes ximagesrc skip frame times, and the grid repeats.
+	u, err := newUnit("display "+spec.Inputs.Display, fmt.Sprintf(
+		"ximagesrc name=src show-pointer=false use-damage=false endx=%d endy=%d"+
+			" ! video/x-raw,framerate=%d/1,width=%d,height=%d ! queue max-size-buffers=3 max-size-bytes=0 max-size-time=0"+
+			" ! videoconvert ! video/x-raw,format=I420,colorimetry=bt709,chroma-site=mpeg2"+
+			" ! appsink name=sink sync=false enable-last-sample=false max-buffers=4",
+		o.Width-1, o.Height-1, o.Framerate, o.Width, o.Height), log)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.set("src", "display-name", spec.Inputs.Display); err != nil {
+		return nil, err
+	}
+	v := &videoSource{
+		unit: u, sink: u.sink("sink"), time: t, display: spec.Inputs.Display, log: log,
+		size: fmt.Sprintf("%dx%d", o.Width, o.Height),
+		grid: grid{fps: int64(o.Framerate)}, running: make(chan struct{}),
+	}
+	t.drive(u)
+	u.element("src").GetStaticPad("src").AddProbe(gst.PadProbeTypeBuffer, func(*gst.Pad, *gst.PadProbeInfo) gst.PadProbeReturn {
+		if v.captured.Add(1) == 1 {
+			close(v.running)
+		}
+		if !v.open.Load() {
+			return gst.PadProbeDrop // not even converted: waiting costs next to nothing
+		}
+		return gst.PadProbeOK
+	})
+	return v, nil
+}
+
+// run takes frames until the end that stop sets. The error is why there are no
+// more frames; slots are filled up to the end all the same.
+func (v *videoSource) run() error {
+	var failure error
+	seen, captured := v.time.now(), int64(0)
+	for failure == nil {
+		sample := v.sink.TryPullSample(clockTime(pollEvery))
+		now := v.time.now()
+		if c := v.captured.Load(); c != captured {
+			seen, captured = now, c
+		}
+		if sample != nil {
+			b := takeBuffer(sample)
+			past := v.offer(b, *b.PresentationTimestamp().AsDuration())
+			freeBuffer(b)
+			if past {
+				break
+			}
+		} else if v.grid.begun {
+			v.cover(now - frameGap)
+		}
+		if stop := v.stopAt.Load(); stop != 0 && (!v.open.Load() || now > time.Duration(stop)+endGrace) {
+			break
+		}
+		failure = v.health(now - seen)
+	}
+	if v.grid.begun {
+		end := v.stopAt.Load()
+		if failure != nil || end == 0 {
+			end = int64(v.time.now())
+		}
+		v.cover(time.Duration(end))
+	}
+	if v.last != nil {
+		freeBuffer(v.last)
+	}
+	return failure
+}
+
+// offer gives a captured frame its slot; true when it is past the end.
+func (v *videoSource) offer(b *gst.Buffer, pts time.Duration) (past bool) {
+	if stop := v.stopAt.Load(); stop != 0 && pts > time.Duration(stop) && v.grid.begun {
+		return true
+	}
+	starts := !v.grid.begun
+	missing, ok := v.grid.place(v.grid.number(pts))
+	if starts {
+		v.began(pts)
+	}
+	if !ok {
+		v.dropped.Add(1)
+		return false
+	}
+	if !v.repeat(missing) {
+		v.dropped.Add(1)
+		return false
+	}
+	if v.held.Load() && v.last != nil {
+		v.repeat(1)
+		return false
+	}
+	if !v.emit(b) {
+		v.dropped.Add(1)
+	}
+	if v.last != nil {
+		freeBuffer(v.last)
+	}
+	v.last = b.Copy()
+	return false
+}
+
+// cover repeats the last picture in every slot that began before the given time.
+func (v *videoSource) cover(until time.Duration) {
+	if missing, ok := v.grid.place(v.grid.number(until)); ok && v.last != nil {
+		v.repeat(missing + 1)
+	}
+}
+
+func (v *videoSource) repeat(n int64) bool {
+	for range n {
+		if !v.emit(v.last) {
+			return false
+		}
+		v.repeated.Add(1)
+	}
+	return true
+}
+
+// emit fills the next slot. When the encoders are behind, the slot stays open
+// and is filled later: late, but never missing.
+func (v *videoSource) emit(b *gst.Buffer) bool {
+	at := v.grid.at(v.grid.next)
+	if !v.push(b, at, v.grid.at(v.grid.next+1)-at) {
+		return false
+	}
+	v.grid.next++
+	v.frames.Add(1)
+	return true
+}
+
+// health tells why no frame will come any more.
+func (v *videoSource) health(silent time.Duration) error {
+	if err := v.unit.err(); err != nil {
+		return err
+	}
+	gone, code := displayState(v.display)
+	switch {
+	case gone:
+		return recorder.Errorf(recorder.CodePipeline, "display %s is gone: the X server closed the connection", v.display)
+	case code != 0:
+		return recorder.Errorf(recorder.CodePipeline, "display %s: X protocol error %d while capturing %s", v.display, code, v.size)
+	case silent > frameLost:
+		return recorder.Errorf(recorder.CodePipeline, "display %s gave no picture for %v", v.display, frameLost)
+	}
+	return nil
+}
+
+// stop ends run once it has the frames captured before the given time.
+func (v *videoSource) stop(at time.Duration) { v.stopAt.CompareAndSwap(0, int64(at)) }
+
+// duration is the media time of the picture, valid when run returned.
+func (v *videoSource) duration() time.Duration { return v.grid.at(v.grid.next) }
+
+// close lets go of the display. A thread of ximagesrc that Xlib's error handler
+// parked never comes back: such a unit is left alone (see xlib.go).
+func (v *videoSource) close() {
+	if gone, _ := displayState(v.display); gone {
+		keepForever(v.unit.pipe)
+		return
+	}
+	v.unit.stop(stopPatience)
+}
