@@ -1,0 +1,178 @@
+package capture
+
+import (
+	"strings"
+
+	"github.com/chromedp/cdproto"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/inspector"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/target"
+
+	"tapedeck/recorder"
+)
+
+// handle takes every event of the browser. It runs in the reading goroutine.
+func (s *Session) handle(msg *cdproto.Message) {
+	if strings.HasPrefix(string(msg.Method), "Target.") {
+		s.targetEvent(msg)
+		return
+	}
+	if msg.SessionID == s.tab.id() {
+		s.pageEvent(msg)
+		return
+	}
+	s.frameEvent(msg)
+}
+
+// targetEvent watches tabs come and go.
+func (s *Session) targetEvent(msg *cdproto.Message) {
+	t := s.tab
+	switch string(msg.Method) {
+	case target.TargetCreated.Method:
+		// A recorder has one tab. Another would cover it.
+		if e, ok := decode(msg, target.TargetCreated); ok && e.TargetInfo.Type == "page" && e.TargetInfo.TargetID != t.target {
+			_ = send(s.ctx, s.chrome.devtools, "", target.CloseTarget, target.CloseTargetParams{TargetID: e.TargetInfo.TargetID})
+		}
+	case target.TargetDestroyed.Method:
+		if e, ok := decode(msg, target.TargetDestroyed); ok && e.TargetID == t.target {
+			s.over(recorder.Errorf(recorder.CodePageClosed, "the page closed its tab"))
+		}
+	case target.AttachedToTarget.Method:
+		if e, ok := decode(msg, target.AttachedToTarget); ok && e.TargetInfo.Type == "iframe" {
+			_ = send(s.ctx, s.chrome.devtools, e.SessionID, runtime.Enable, cdp.Empty{})
+			_ = send(s.ctx, s.chrome.devtools, e.SessionID, target.SetAutoAttach, autoAttach())
+		}
+	}
+}
+
+// pageEvent takes the events of the tab itself.
+func (s *Session) pageEvent(msg *cdproto.Message) {
+	switch string(msg.Method) {
+	case runtime.ExecutionContextsCleared.Method:
+		// What follows is of the new document. The renderer says so in the order of its console.
+		s.tab.update(func(l *life) { l.pending = false })
+	case page.LoadEventFired.Method:
+		s.mark(recorder.MarkerLoaded)
+	case page.FrameNavigated.Method:
+		if e, ok := decode(msg, page.FrameNavigated); ok {
+			s.frameNavigated(e.Frame)
+		}
+	case network.ResponseReceived.Method:
+		if e, ok := decode(msg, network.ResponseReceived); ok {
+			s.responded(e)
+		}
+	case runtime.BindingCalled.Method:
+		if e, ok := decode(msg, runtime.BindingCalled); ok && e.Name == bindingName {
+			s.tab.update(func(l *life) { l.divErr = cut(recorder.ScrubText(e.Payload), longestConsoleLine) })
+		}
+	case page.JavascriptDialogOpening.Method:
+		if e, ok := decode(msg, page.JavascriptDialogOpening); ok {
+			s.answerDialog(e)
+		}
+	case inspector.TargetCrashed.Method:
+		// Target.targetCrashed says the same a little later, when the page may be in its next life already.
+		s.over(recorder.Errorf(recorder.CodePageCrashed, "the tab crashed"))
+	default:
+		s.frameEvent(msg)
+	}
+}
+
+// frameEvent takes what the tab and cross-site frames in it have in common:
+// they talk.
+func (s *Session) frameEvent(msg *cdproto.Message) {
+	switch string(msg.Method) {
+	case runtime.ConsoleAPICalled.Method:
+		if e, ok := decode(msg, runtime.ConsoleAPICalled); ok {
+			line, marker := consoleCall(e)
+			s.note(line)
+			if marker != "" {
+				s.mark(marker)
+			}
+			s.releaseObjects(msg.SessionID, len(e.Args))
+		}
+	case runtime.ExceptionThrown.Method:
+		if e, ok := decode(msg, runtime.ExceptionThrown); ok {
+			s.note(exceptionLine(e.ExceptionDetails))
+		}
+	case log.EntryAdded.Method:
+		if e, ok := decode(msg, log.EntryAdded); ok {
+			s.note(logLine(e.Entry))
+		}
+	}
+}
+
+func (s *Session) note(line string) {
+	s.tab.mu.Lock()
+	defer s.tab.mu.Unlock()
+	s.tab.console.add(line)
+}
+
+// mark remembers a marker of the present life.
+func (s *Session) mark(m recorder.Marker) {
+	s.tab.update(func(l *life) {
+		if !l.pending {
+			l.seen[m] = true
+		}
+	})
+}
+
+// over ends the page's life; the first reason stays.
+func (s *Session) over(why *recorder.Error) {
+	s.tab.update(func(l *life) {
+		if l.over == nil {
+			l.over = why
+		}
+	})
+}
+
+// Chrome keeps every object that was logged alive for a debugger to look at.
+// Now and then they are let go, or a page that logs a lot would grow.
+const objectsKept = 200
+
+func (s *Session) releaseObjects(session target.SessionID, logged int) {
+	s.tab.mu.Lock()
+	s.tab.objects += logged
+	full := s.tab.objects >= objectsKept
+	if full {
+		s.tab.objects = 0
+	}
+	s.tab.mu.Unlock()
+	if full {
+		_ = send(s.ctx, s.chrome.devtools, session, runtime.ReleaseObjectGroup, runtime.ReleaseObjectGroupParams{ObjectGroup: "console"})
+	}
+}
+
+// frameNavigated notices that a page left for nowhere.
+func (s *Session) frameNavigated(frame *cdp.Frame) {
+	if frame.ParentID != "" {
+		return
+	}
+	if frame.UnreachableURL != "" || strings.HasPrefix(frame.URL, "chrome-error:") {
+		s.tab.update(func(l *life) {
+			// While Navigate is under way it is the one to say why.
+			if !l.pending && l.over == nil {
+				l.over = recorder.Errorf(recorder.CodePageClosed, "the page left for one that does not load")
+			}
+		})
+	}
+}
+
+// responded keeps the status of the document; redirects are not reported here.
+func (s *Session) responded(e network.EventResponseReceived) {
+	if e.Type != network.ResourceTypeDocument || e.FrameID != cdp.FrameID(s.tab.target) || e.Response == nil {
+		return
+	}
+	s.tab.update(func(l *life) { l.status = int(e.Response.Status) })
+}
+
+// answerDialog takes a dialog away before it stops the page: leaving is always
+// allowed, a question is answered with no.
+func (s *Session) answerDialog(e page.EventJavascriptDialogOpening) {
+	s.note(entry("dialog", string(e.Type)+": "+e.Message, "", 0))
+	accept := e.Type == page.DialogTypeAlert || e.Type == page.DialogTypeBeforeunload
+	_ = send(s.ctx, s.chrome.devtools, s.tab.id(), page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: accept})
+}

@@ -1,0 +1,246 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"sync"
+	"syscall"
+
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/inspector"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/target"
+
+	"tapedeck/recorder"
+)
+
+// life is what is known of a page since one Navigate.
+type life struct {
+	url     string
+	pending bool // the old document may still be heard
+	seen    map[recorder.Marker]bool
+	status  int    // HTTP status of the document
+	netErr  string // net::ERR_…
+	divErr  string // text of div.error
+	over    *recorder.Error
+}
+
+// tab is the one tab of a session and what its page says.
+type tab struct {
+	target target.ID
+
+	mu      sync.Mutex
+	session target.SessionID
+	life    *life
+	console console
+	objects int           // console arguments that Chrome keeps for us
+	changed chan struct{} // closed and replaced at every change
+}
+
+func newTab() *tab {
+	return &tab{life: &life{seen: map[recorder.Marker]bool{}}, changed: make(chan struct{})}
+}
+
+// id is the DevTools session of the tab.
+func (t *tab) id() target.SessionID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.session
+}
+
+// update changes the state and wakes whoever waits for a change.
+func (t *tab) update(change func(l *life)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change(t.life)
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// The isolated world keeps our script out of the page's sight and reach.
+const (
+	worldName   = "tapedeck"
+	bindingName = "tapedeckError"
+)
+
+// errorWatch looks for a filled div.error. Looking five times a second costs
+// less than to observe every change of a busy page.
+const errorWatch = `if (window === top) {
+	const watch = setInterval(() => {
+		const text = document.querySelector('div.error')?.textContent.trim();
+		if (text) { clearInterval(watch); ` + bindingName + `(text.slice(0, 500)); }
+	}, 200);
+}`
+
+// attach finds the tab Chrome started with and listens to it.
+func (s *Session) attach(ctx context.Context) error {
+	d := s.chrome.devtools
+	targets, err := call(ctx, d, "", target.GetTargets, target.GetTargetsParams{})
+	if err != nil {
+		return err
+	}
+	for _, info := range targets.TargetInfos {
+		if info.Type == "page" {
+			s.tab.target = info.TargetID
+		}
+	}
+	if s.tab.target == "" {
+		created, err := call(ctx, d, "", target.CreateTarget, target.CreateTargetParams{URL: "about:blank"})
+		if err != nil {
+			return err
+		}
+		s.tab.target = created.TargetID
+	}
+	yes := true
+	attached, err := call(ctx, d, "", target.AttachToTarget, target.AttachToTargetParams{TargetID: s.tab.target, Flatten: &yes})
+	if err != nil {
+		return err
+	}
+	s.tab.mu.Lock()
+	s.tab.session = attached.SessionID
+	s.tab.mu.Unlock()
+	if err := s.listen(ctx); err != nil {
+		return err
+	}
+	_, err = call(ctx, d, "", target.SetDiscoverTargets, target.SetDiscoverTargetsParams{Discover: true})
+	return err
+}
+
+// listen enables the few events a recorder needs. Network events are many, and
+// enabled only while a navigation is under way.
+func (s *Session) listen(ctx context.Context) error {
+	d, id := s.chrome.devtools, s.tab.id()
+	do := func(errs *[]error, err error) { *errs = append(*errs, err) }
+	var errs []error
+	do(&errs, send(ctx, d, "", browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{Behavior: browser.SetDownloadBehaviorBehaviorDeny}))
+	do(&errs, send(ctx, d, id, page.Enable, page.EnableParams{}))
+	do(&errs, send(ctx, d, id, inspector.Enable, cdp.Empty{}))
+	do(&errs, send(ctx, d, id, log.Enable, cdp.Empty{}))
+	do(&errs, send(ctx, d, id, runtime.AddBinding, runtime.AddBindingParams{Name: bindingName, ExecutionContextName: worldName}))
+	do(&errs, send(ctx, d, id, page.AddScriptToEvaluateOnNewDocument,
+		page.AddScriptToEvaluateOnNewDocumentParams{Source: errorWatch, WorldName: worldName}))
+	do(&errs, send(ctx, d, id, target.SetAutoAttach, autoAttach()))
+	// Without a window manager no window has the focus, and some players pause without.
+	do(&errs, send(ctx, d, id, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}))
+	_, err := call(ctx, d, id, runtime.Enable, cdp.Empty{})
+	return errors.Join(append(errs, err)...)
+}
+
+// autoAttach asks for sessions of cross-site frames, which run in processes of
+// their own: a marker may be logged there.
+func autoAttach() target.SetAutoAttachParams {
+	yes := true
+	filter := target.Filter{{Type: "iframe"}, {Exclude: true}}
+	return target.SetAutoAttachParams{AutoAttach: true, Flatten: &yes, Filter: filter}
+}
+
+// Navigate loads a page, for the first time or again; a tab that crashed comes
+// back to life. It returns when the document is there, before its load event.
+func (s *Session) Navigate(ctx context.Context, rawURL string) error {
+	if err := checkURL(rawURL); err != nil {
+		return err
+	}
+	s.navigating.Lock()
+	defer s.navigating.Unlock()
+	if err := s.dead(); err != nil {
+		return err
+	}
+	s.tab.mu.Lock()
+	s.tab.life = &life{url: rawURL, pending: true, seen: map[recorder.Marker]bool{}}
+	s.tab.mu.Unlock()
+
+	d, id := s.chrome.devtools, s.tab.id()
+	if err := send(ctx, d, id, network.Enable, network.EnableParams{}); err != nil {
+		return s.failure(ctx, err)
+	}
+	result, err := call(ctx, d, id, page.Navigate, page.NavigateParams{URL: rawURL})
+	_ = send(ctx, d, id, network.Disable, cdp.Empty{})
+	if err != nil {
+		_ = send(ctx, d, id, page.StopLoading, cdp.Empty{})
+		return s.failure(ctx, err)
+	}
+	return s.arrived(result)
+}
+
+// failure explains why a command could not be carried out.
+func (s *Session) failure(ctx context.Context, err error) error {
+	if errors.Is(err, errPipeClosed) || errors.Is(err, syscall.EPIPE) {
+		// The process that closed the pipe is about to be waited for.
+		select {
+		case <-s.died:
+		case <-ctx.Done():
+		}
+	}
+	switch {
+	case s.dead() != nil:
+		return s.dead()
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	default:
+		return recorder.Errorf(recorder.CodePageLoad, "page load error: %w", err)
+	}
+}
+
+// arrived judges the outcome of a navigation.
+func (s *Session) arrived(result page.NavigateResult) error {
+	var fault *recorder.Error
+	s.tab.update(func(l *life) {
+		l.pending = false
+		l.netErr = result.ErrorText
+		switch {
+		case l.status >= http.StatusBadRequest:
+			fault = recorder.Errorf(recorder.CodePageLoad, "page load error: HTTP status %d %s", l.status, http.StatusText(l.status))
+		case result.ErrorText != "":
+			fault = recorder.Errorf(recorder.CodePageLoad, "page load error: %s", result.ErrorText)
+		}
+		if fault != nil && l.over == nil {
+			l.over = fault
+		}
+	})
+	if fault != nil {
+		return fault
+	}
+	return nil
+}
+
+// checkURL refuses what no job should have been accepted with.
+func checkURL(rawURL string) error {
+	u, err := url.Parse(rawURL)
+	if err == nil && (rawURL == "about:blank" || (u.Scheme == "http" || u.Scheme == "https") && u.Host != "") {
+		return nil
+	}
+	return recorder.Errorf(recorder.CodeInvalid, "cannot open %q: only http and https pages are opened", recorder.RedactURL(rawURL))
+}
+
+// Wait returns when the page logged m since the last Navigate, or cannot any more.
+func (s *Session) Wait(ctx context.Context, m recorder.Marker) error {
+	for {
+		s.tab.mu.Lock()
+		l, changed := s.tab.life, s.tab.changed
+		seen, over, divErr := l.seen[m], l.over, l.divErr
+		s.tab.mu.Unlock()
+		switch {
+		case seen:
+			return nil
+		case s.dead() != nil:
+			return s.dead()
+		case over != nil:
+			return over
+		case m == recorder.MarkerStart && divErr != "":
+			return recorder.Errorf(recorder.CodePageError, "template error: %s", divErr)
+		}
+		select {
+		case <-changed:
+		case <-s.died:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}

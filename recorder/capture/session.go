@@ -1,0 +1,259 @@
+// Package capture opens a web page where it can be recorded: a session is one X
+// display, one PulseAudio server and one Chrome, all of its own, so that
+// nobody hears or sees a neighbour.
+//
+//	Open      janitor -> Xvfb -> Chrome  (PulseAudio beside)
+//	Navigate, Wait, Diagnose             over Chrome's DevTools pipe
+//	Close     Chrome, PulseAudio, Xvfb, then the janitor removes the rest
+//
+// As root, the three run under an unprivileged user, so that Chrome's sandbox
+// stays on. Each leads its own process group, dies with us, and is waited for.
+// What a SIGKILL of ours would leave behind, the janitor removes.
+package capture
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"tapedeck/recorder"
+)
+
+// Session is one display, sound server and browser. It implements
+// recorder.Session.
+type Session struct {
+	spec       recorder.SessionSpec
+	opts       Options
+	log        *zap.Logger
+	account    account
+	chromePath string
+	dir        string // everything of the session, removed in the end
+
+	janitor   *janitor
+	launcher  *launcher
+	processes []*process // in the order they were started
+	starting  sync.Mutex // guards processes
+	x         *xServer
+	pulse     *pulseServer // nil when silent
+	chrome    *chrome
+	tab       *tab
+
+	// ctx ends with Close. What the session does by itself runs in it.
+	ctx    context.Context //nolint:containedctx // see above
+	end    context.CancelFunc
+	jobs   sync.WaitGroup
+	died   chan struct{} // closed when a process is gone that should not be
+	dieErr *recorder.Error
+	dying  sync.Once
+
+	navigating sync.Mutex
+	closing    chan struct{} // closed when Close began
+	closeOnce  sync.Once
+	closeErr   error
+
+	shots     int // screenshots taken
+	diagnoses sync.Mutex
+}
+
+// How long Close gives each process before it is killed.
+const (
+	chromeGrace = 2 * time.Second
+	serverGrace = time.Second
+)
+
+// Open starts a session. ctx bounds the start only; the session lives until
+// Close.
+func Open(ctx context.Context, spec recorder.SessionSpec, opts Options) (*Session, error) {
+	account, err := opts.account()
+	if err != nil {
+		return nil, err
+	}
+	chromePath, err := opts.chrome()
+	if err != nil {
+		return nil, err
+	}
+	base, err := opts.runtimeBase(account)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{
+		spec: spec, opts: opts, log: opts.log(), account: account, chromePath: chromePath,
+		tab: newTab(), died: make(chan struct{}), closing: make(chan struct{}),
+	}
+	s.ctx, s.end = context.WithCancel(context.WithoutCancel(ctx))
+	if opts.NoSandbox {
+		s.log.Warn("Chrome runs without its sandbox; a page that breaks out of it is a user of this machine")
+	}
+	began := time.Now()
+	if err := s.prepare(base); err != nil {
+		s.end()
+		return nil, err
+	}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.log.Info("session opened", zap.String("display", s.x.display), zap.Duration("took", time.Since(began)))
+	return s, nil
+}
+
+// prepare makes the session's directory, with somebody there to remove it.
+func (s *Session) prepare(base string) error {
+	var err error
+	if s.janitor, err = startJanitor(); err != nil {
+		return err
+	}
+	s.launcher = startLauncher()
+	fail := func(err error) error {
+		s.launcher.stop()
+		return errors.Join(recorder.Errorf(recorder.CodeUnavailable, "making the session's directory: %w", err), s.janitor.finish())
+	}
+	if s.dir, err = os.MkdirTemp(base, "s-"); err != nil {
+		return fail(err)
+	}
+	if err := s.janitor.path(s.dir); err != nil {
+		return fail(errors.Join(err, os.Remove(s.dir)))
+	}
+	temp := filepath.Join(s.dir, "tmp")
+	if err := errors.Join(os.Mkdir(temp, 0o700), s.account.give(temp), s.account.give(s.dir)); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// start brings the three up: sound beside display and browser.
+func (s *Session) start(ctx context.Context) error {
+	group, starting := errgroup.WithContext(ctx)
+	if !s.spec.Silent {
+		group.Go(func() (err error) {
+			s.pulse, err = s.startPulse(starting)
+			return err
+		})
+	}
+	group.Go(func() (err error) {
+		if s.x, err = s.startX(starting); err != nil {
+			return err
+		}
+		if s.chrome, err = s.startChrome(starting, s.handle); err != nil {
+			return err
+		}
+		if err := s.attach(starting); err != nil {
+			return s.failure(starting, err)
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	s.goes(s.heartbeat)
+	return nil
+}
+
+// spawn starts a process whose end, unless we ask for it, ends the session.
+func (s *Session) spawn(c command) (*process, error) {
+	c.as = s.account
+	p, err := startProcess(s.launcher, s.janitor, c)
+	if err != nil {
+		return nil, err
+	}
+	s.starting.Lock()
+	s.processes = append(s.processes, p)
+	s.starting.Unlock()
+	s.goes(func() { s.watch(p) })
+	return p, nil
+}
+
+// environment is what a process of the session gets to see: nothing of ours
+// that may be a secret, and the session's directory, so that an operator can
+// tell whose process it is.
+func (s *Session) environment(more ...string) []string {
+	env := []string{
+		"TAPEDECK_SESSION=" + s.dir, "HOME=" + s.dir, "TMPDIR=" + filepath.Join(s.dir, "tmp"), "XDG_RUNTIME_DIR=" + s.dir,
+		"PATH=/usr/local/bin:/usr/bin:/bin", "DBUS_SESSION_BUS_ADDRESS=unix:path=/dev/null",
+	}
+	for _, name := range []string{
+		"LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "FONTCONFIG_FILE", "FONTCONFIG_PATH",
+		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return append(env, more...)
+}
+
+// goes runs one of the session's own jobs; Close waits for it.
+func (s *Session) goes(job func()) {
+	s.jobs.Add(1)
+	go func() {
+		defer s.jobs.Done()
+		job()
+	}()
+}
+
+// watch turns the end of a process into the end of the session.
+func (s *Session) watch(p *process) {
+	<-p.died
+	select {
+	case <-s.closing:
+	default:
+		s.die(p.obituary())
+	}
+}
+
+// die ends the session; the first reason stays.
+func (s *Session) die(why *recorder.Error) {
+	s.dying.Do(func() {
+		s.dieErr = why
+		close(s.died)
+	})
+}
+
+// dead gives the reason why the session ended, or nil.
+func (s *Session) dead() error {
+	select {
+	case <-s.died:
+		return s.dieErr
+	default:
+		return nil
+	}
+}
+
+// Inputs says where picture and sound can be had.
+func (s *Session) Inputs() recorder.Inputs {
+	in := recorder.Inputs{Display: s.x.display, XAuthority: s.x.authority}
+	if s.pulse != nil {
+		in.PulseServer, in.PulseSource = s.pulse.address(), pulseSource
+	}
+	return in
+}
+
+// Close ends everything the session started, Chrome first, and returns when it
+// is gone. Calling it again gives the same answer.
+func (s *Session) Close() error {
+	s.closeOnce.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
+}
+
+func (s *Session) close() error {
+	close(s.closing)
+	var err error
+	if s.chrome != nil {
+		err = s.chrome.quit(s.ctx)
+	}
+	s.starting.Lock()
+	for _, p := range slices.Backward(s.processes) {
+		p.stop(serverGrace, p.terminate)
+	}
+	s.starting.Unlock()
+	s.end()
+	s.jobs.Wait()
+	s.launcher.stop()
+	return errors.Join(err, s.janitor.finish())
+}
