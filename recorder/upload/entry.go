@@ -59,10 +59,15 @@ func (e *entry) Save(rec recorder.Recording) error {
 func (e *entry) path(name string) string { return filepath.Join(e.task.Dir, name) }
 
 // Free removes the entry, or all of it but the log with Options.KeepLogs. An
-// error that Is ErrUndelivered when media are left; then nothing is removed.
+// error that Is ErrUndelivered when media are left; then nothing is removed. The
+// entry is unlocked either way.
 func (e *entry) Free() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return errors.Join(e.free(), e.lock.Close())
+}
+
+func (e *entry) free() error {
 	if left := e.undelivered(); len(left) > 0 {
 		return spoolError(fmt.Errorf("%s: %w", strings.Join(left, ", "), ErrUndelivered))
 	}
@@ -71,7 +76,7 @@ func (e *entry) Free() error {
 	}
 	err := syncDir(e.spool.dir)
 	e.spool.pruneLogs()
-	return errors.Join(err, e.lock.Close())
+	return err
 }
 
 // undelivered names the media that no verified copy exists of. It trusts the

@@ -1,0 +1,173 @@
+package recordertest
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// S3Proxy stands before a real HTTP server and does what networks and busy
+// servers do. It keeps what passed it.
+type S3Proxy struct {
+	// URL of the proxy, without a trailing slash.
+	URL string
+
+	done  chan struct{}
+	mu    sync.Mutex
+	fault func(n int, r *http.Request) S3Fault
+	seen  []S3Request
+}
+
+// S3Fault is what happens to one request. The zero value lets it pass.
+type S3Fault struct {
+	// Status answers instead of the server, with S3's error XML of this Code.
+	Status int
+	Code   string
+	// CutAfter drops the connection after so many bytes of the body (1 or more).
+	CutAfter int64
+	// FlipAt changes the byte at this offset of the body (1 or more).
+	FlipAt int64
+	// Rate slows the body to so many bytes a second.
+	Rate int64
+	// Stall reads no body and answers nothing for as long as the test runs.
+	Stall bool
+	// Drop removes headers of the request, Content-MD5 for one.
+	Drop []string
+	// LoseAnswer lets the request pass, and drops the connection instead of answering.
+	LoseAnswer bool
+	// Answer changes the server's response.
+	Answer func(*http.Response)
+}
+
+// S3Request is a request that passed the proxy.
+type S3Request struct {
+	Method string
+	Path   string
+	Query  url.Values
+	Status int // of the answer, 0 while there is none
+}
+
+// StartS3Proxy starts a proxy on a free loopback port; it ends with the test.
+func StartS3Proxy(t testing.TB, target string) *S3Proxy {
+	t.Helper()
+	to, err := url.Parse(target)
+	require.NoError(t, err)
+	p := &S3Proxy{done: make(chan struct{})}
+	rp := &httputil.ReverseProxy{
+		// Signatures cover the host, so it stays the proxy's.
+		Rewrite:      func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = to.Scheme, to.Host, r.In.Host },
+		Transport:    &http.Transport{DisableCompression: true},
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, *rp) }))
+	t.Cleanup(func() {
+		close(p.done)
+		srv.CloseClientConnections()
+		srv.Close()
+	})
+	p.URL = srv.URL
+	return p
+}
+
+// Fault sets what happens from now on to the nth request (from 0); nil is nothing.
+func (p *S3Proxy) Fault(f func(n int, r *http.Request) S3Fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fault = f
+}
+
+// Requests gives what passed so far.
+func (p *S3Proxy) Requests() []S3Request {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]S3Request(nil), p.seen...)
+}
+
+// Count counts the requests that match and were answered with success.
+func (p *S3Proxy) Count(match func(S3Request) bool) int {
+	n := 0
+	for _, r := range p.Requests() {
+		if r.Status >= 200 && r.Status < 300 && match(r) {
+			n++
+		}
+	}
+	return n
+}
+
+func (p *S3Proxy) serve(w http.ResponseWriter, r *http.Request, rp httputil.ReverseProxy) {
+	p.mu.Lock()
+	n := len(p.seen)
+	p.seen = append(p.seen, S3Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query()})
+	var f S3Fault
+	if p.fault != nil {
+		f = p.fault(n, r)
+	}
+	p.mu.Unlock()
+	switch {
+	case f.Stall:
+		<-p.done
+		panic(http.ErrAbortHandler)
+	case f.Status != 0:
+		p.answered(n, f.Status)
+		w.Header().Set("Content-Type", "application/xml")
+		w.WriteHeader(f.Status)
+		_, _ = io.WriteString(w, "<Error><Code>"+f.Code+"</Code><Message>as the test wants it</Message></Error>")
+		return
+	}
+	for _, name := range f.Drop {
+		r.Header.Del(name)
+	}
+	if r.Body != nil && r.ContentLength > 0 {
+		r.Body = &faultyBody{ReadCloser: r.Body, fault: f}
+	}
+	rp.ModifyResponse = func(resp *http.Response) error {
+		p.answered(n, resp.StatusCode)
+		if f.Answer != nil {
+			f.Answer(resp)
+		}
+		if f.LoseAnswer {
+			return http.ErrAbortHandler
+		}
+		return nil
+	}
+	rp.ServeHTTP(w, r)
+}
+
+func (p *S3Proxy) answered(n, status int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen[n].Status = status
+}
+
+type faultyBody struct {
+	io.ReadCloser
+	fault S3Fault
+	read  int64
+}
+
+func (b *faultyBody) Read(buf []byte) (int, error) {
+	if cut := b.fault.CutAfter; cut > 0 {
+		if b.read >= cut {
+			return 0, io.ErrUnexpectedEOF
+		}
+		buf = buf[:min(int64(len(buf)), cut-b.read)]
+	}
+	if rate := b.fault.Rate; rate > 0 {
+		const ticks = 20
+		buf = buf[:min(int64(len(buf)), max(rate/ticks, 1))]
+		time.Sleep(time.Second / ticks)
+	}
+	n, err := b.ReadCloser.Read(buf)
+	if at := b.fault.FlipAt - b.read; b.fault.FlipAt > 0 && at >= 0 && at < int64(n) {
+		buf[at] ^= 0xff
+	}
+	b.read += int64(n)
+	return n, err
+}

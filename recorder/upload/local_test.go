@@ -1,0 +1,195 @@
+package upload_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder"
+	"tapedeck/recorder/upload"
+)
+
+func TestDirectory(t *testing.T) {
+	out := t.TempDir()
+	d := newDeck(t, upload.Options{Default: upload.Storage{Directory: out, Prefix: "rec"}})
+	data := noise(1, 3*mib)
+	e := d.entry(one("job", recorder.FileOutput{}), data)
+	var states []recorder.FileState
+	rec := e.Deliver(t.Context(), e.Task().Recording, func(r recorder.Recording) { states = append(states, r.Files[0].State) })
+	requireDelivered(t, rec)
+	require.Equal(t, []recorder.FileState{recorder.FileUploading, recorder.FileDelivered}, states)
+	path := filepath.Join(out, "rec/talks/talk.mp4")
+	require.Equal(t, path, rec.Files[0].Location)
+	require.Equal(t, "talks/talk.mp4", rec.Files[0].Filename)
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, data, got)
+	require.NoFileExists(t, media(e))
+
+	var m upload.Manifest
+	text, err := os.ReadFile(path + ".json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &m))
+	require.Equal(t, "job", m.EgressID)
+	require.Equal(t, "standup", m.RoomName)
+	require.Equal(t, "standup", m.RoomID)
+	require.EqualValues(t, 1_700_000_000_000_000_000, m.StartedAt)
+	require.EqualValues(t, 1_700_000_060_000_000_000, m.EndedAt)
+	require.Equal(t, recorder.EndSignal, m.EndReason)
+	require.Equal(t, rec.Files[0].SHA256, m.Files[0].SHA256)
+	require.EqualValues(t, 3*mib, m.Files[0].Size)
+	info, err := os.Stat(path + ".json")
+	require.NoError(t, err)
+	require.NotZero(t, info.Mode().Perm()&0o040, "others may read what is delivered")
+	names, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	require.Len(t, names, 2, "no temporary file is left")
+	require.NoError(t, e.Free())
+	require.NoDirExists(t, e.Task().Dir)
+}
+
+func TestDirectoryOnAnotherFileSystem(t *testing.T) {
+	out, err := os.MkdirTemp("/dev/shm", "tapedeck-test-")
+	if err != nil {
+		t.Skip("no second file system at /dev/shm")
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(out) })
+	d := newDeck(t, upload.Options{Default: upload.Storage{Directory: out}})
+	data := noise(2, 2*mib)
+	e := d.entry(one("job", recorder.FileOutput{}), data)
+	requireDelivered(t, deliver(t, e))
+	got, err := os.ReadFile(filepath.Join(out, "talks/talk.mp4"))
+	require.NoError(t, err)
+	require.Equal(t, data, got)
+}
+
+func TestDirectoryNeverReplacesSilently(t *testing.T) {
+	out := t.TempDir()
+	d := newDeck(t, upload.Options{Default: upload.Storage{Directory: out}})
+	first := d.entry(one("first", recorder.FileOutput{Filepath: "talk.mp4"}), []byte("one"))
+	requireDelivered(t, deliver(t, first))
+	second := d.entry(one("second", recorder.FileOutput{Filepath: "talk.mp4"}), []byte("two"))
+	rec := deliver(t, second)
+	requireDelivered(t, rec)
+	require.Equal(t, "talk-2.mp4", rec.Files[0].Filename)
+	require.Equal(t, filepath.Join(out, "talk-2.mp4"), rec.Files[0].Location)
+	require.FileExists(t, filepath.Join(out, "talk-2.mp4.json"))
+	text, _ := os.ReadFile(filepath.Join(out, "talk.mp4"))
+	require.Equal(t, "one", string(text))
+
+	d.opts.Default.Overwrite = true
+	d.reopen()
+	third := d.entry(one("third", recorder.FileOutput{Filepath: "talk.mp4"}), []byte("three"))
+	rec = deliver(t, third)
+	require.Equal(t, filepath.Join(out, "talk.mp4"), rec.Files[0].Location)
+	text, _ = os.ReadFile(filepath.Join(out, "talk.mp4"))
+	require.Equal(t, "three", string(text))
+}
+
+func TestPathsNeverLeaveTheStorage(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	d := newDeck(t, upload.Options{Default: upload.Storage{Directory: out}})
+	for i, name := range []string{"../up.mp4", "/abs.mp4", "a/../../up.mp4", "..", "", "a\x00.mp4", `..\up.mp4`, "dir/"} {
+		job := one("job", recorder.FileOutput{})
+		tk := task(job, []byte("x"))
+		tk.Recording.Files[0].Filename = name
+		e, err := d.Create(tk)
+		require.NoError(t, err)
+		path := filepath.Join(e.Task().Dir, recorder.MediaName(0, tk.Recording.Files[0]))
+		require.NoError(t, os.WriteFile(path, []byte("x"), 0o600))
+		rec := e.Deliver(t.Context(), tk.Recording, nil)
+		require.Equal(t, recorder.FileRefused, rec.Files[0].State, "%d %q", i, name)
+		require.FileExists(t, path)
+		require.ErrorIs(t, e.Free(), upload.ErrUndelivered)
+	}
+	require.NoFileExists(t, filepath.Join(filepath.Dir(out), "up.mp4"))
+}
+
+func TestEmptyAndAbsent(t *testing.T) {
+	d := newDeck(t, upload.Options{Default: upload.Storage{Directory: t.TempDir()}})
+	e := d.entry(recorder.Job{ID: "job"}, []byte{}, nil, []byte("here"))
+	rec := deliver(t, e)
+	require.Equal(t, recorder.FileEmpty, rec.Files[0].State)
+	require.Equal(t, recorder.FileEmpty, rec.Files[1].State)
+	require.NotEmpty(t, rec.Files[1].Error)
+	require.Equal(t, recorder.FileDelivered, rec.Files[2].State)
+	require.NoError(t, e.Free())
+}
+
+func TestNoStorageAtAll(t *testing.T) {
+	d := newDeck(t, upload.Options{})
+	e := d.entry(one("job", recorder.FileOutput{}), []byte("kept"))
+	rec := deliver(t, e)
+	require.Equal(t, recorder.FileRefused, rec.Files[0].State)
+	require.Contains(t, rec.Files[0].Error, "names no storage")
+	require.FileExists(t, media(e))
+}
+
+func TestDiskErrorsAreRetriedAndExplained(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	require.NoError(t, os.WriteFile(out, []byte("a file where a directory should be"), 0o600))
+	d := newDeck(t, upload.Options{Default: upload.Storage{Directory: out}})
+	e := d.entry(one("job", recorder.FileOutput{}), []byte("kept"))
+	mended := false
+	rec := e.Deliver(t.Context(), e.Task().Recording, func(r recorder.Recording) {
+		if f := r.Files[0]; f.State == recorder.FilePending && f.Retries == 2 && !mended {
+			require.Contains(t, f.Error, "choose another name")
+			require.NoError(t, os.Remove(out))
+			mended = true
+		}
+	})
+	requireDelivered(t, rec)
+	require.Equal(t, 2, rec.Files[0].Retries)
+}
+
+func TestGiveUpKeepsTheMediaForTheNextLife(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	require.NoError(t, os.WriteFile(out, nil, 0o600))
+	d := newDeck(t, upload.Options{GiveUpAfter: 100 * time.Millisecond, Default: upload.Storage{Directory: out}})
+	e := d.entry(one("job", recorder.FileOutput{}), []byte("kept"))
+	rec := deliver(t, e)
+	require.Equal(t, recorder.FileRefused, rec.Files[0].State)
+	require.ErrorIs(t, e.Free(), upload.ErrUndelivered)
+	require.NoError(t, os.Remove(out))
+	left, err := d.Left()
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	requireDelivered(t, deliver(t, left[0]))
+}
+
+func TestCancelLeavesPending(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	require.NoError(t, os.WriteFile(out, nil, 0o600))
+	d := newDeck(t, upload.Options{Default: upload.Storage{Directory: out}})
+	e := d.entry(one("job", recorder.FileOutput{}), []byte("kept"))
+	ctx, cancel := context.WithCancel(t.Context())
+	rec := e.Deliver(ctx, e.Task().Recording, func(r recorder.Recording) {
+		if r.Files[0].Retries > 0 {
+			cancel()
+		}
+	})
+	require.Equal(t, recorder.FilePending, rec.Files[0].State)
+	require.NotEmpty(t, rec.Files[0].Error)
+	require.Equal(t, rec, e.Task().Recording)
+}
+
+// A process that is killed between placing and saving must not place twice.
+func TestPlacedButNotSaved(t *testing.T) {
+	out := t.TempDir()
+	d := newDeck(t, upload.Options{Default: upload.Storage{Directory: out}})
+	e := d.entry(one("job", recorder.FileOutput{Filepath: "talk.mp4"}), []byte("placed"))
+	require.NoError(t, os.WriteFile(filepath.Join(out, "talk.mp4"), []byte("placed"), 0o600))
+	rec := deliver(t, e)
+	require.Equal(t, filepath.Join(out, "talk.mp4"), rec.Files[0].Location)
+	require.NoFileExists(t, filepath.Join(out, "talk-2.mp4"))
+	// The caller's state is older than the spool's: what is delivered stays so.
+	stale := rec.Clone()
+	stale.Files[0] = recorder.FileResult{Filename: "talk.mp4", State: recorder.FilePending}
+	rec = e.Deliver(t.Context(), stale, nil)
+	requireDelivered(t, rec)
+}
