@@ -1,0 +1,73 @@
+package queue
+
+import (
+	"context"
+)
+
+// heartbeat renews a lease three times within its length. While Redis is away it
+// tries twice as often, so that it is there before anybody counts the lease as
+// expired; only a script's word makes the lease lost.
+func (l *lease) heartbeat() {
+	every := l.q.opts.LeaseTTL / 3
+	next := every
+	for pause(l.life, next) {
+		next = every
+		word, err := l.renew(l.life)
+		if err == nil && word == "forgotten" {
+			err = l.restore(l.life)
+		}
+		switch {
+		case l.life.Err() != nil:
+			return
+		case err != nil:
+			next = every / 2
+		case word == "lost" && l.isEnding():
+		case word == "lost":
+			l.lose()
+			return
+		}
+	}
+}
+
+func (l *lease) renew(ctx context.Context) (string, error) {
+	l.mu.Lock()
+	id, job := l.entry.id, l.before.ID
+	l.mu.Unlock()
+	answer, err := l.q.run(ctx, l.q.scripts.renew,
+		[]string{l.q.keys.job(job), l.q.keys.jobs(), l.q.keys.pulse()},
+		l.q.owner, l.fence, l.q.opts.LeaseTTL.Milliseconds(), group, l.q.opts.Worker, id)
+	if err != nil {
+		return "", err
+	}
+	return fenced(answer), nil
+}
+
+// restore writes the job's state again after Redis lost it. A recording goes on
+// whatever Redis remembers. nil without a restored state: the lease is lost.
+func (l *lease) restore(ctx context.Context) error {
+	l.mu.Lock()
+	e, rec := l.entry, l.own(l.now)
+	l.mu.Unlock()
+	payload := ""
+	if e.payload != "" {
+		payload = compose(e.job)
+	}
+	answer, err := l.q.run(ctx, l.q.scripts.restore,
+		[]string{l.q.keys.job(rec.ID), l.q.keys.jobs(), l.q.keys.index(), l.q.keys.pulse()},
+		l.q.owner, l.fence, l.q.opts.LeaseTTL.Milliseconds(), group, l.q.opts.Worker, e.id, rec.ID, payload,
+		compose(e.job.Redacted()), string(rec.Status), composeRecording(rec), rec.UpdatedAt,
+		l.created, createdMillis(l.created), l.before.Attempt, l.tries)
+	if err != nil {
+		return err
+	}
+	word, id := verdict(answer)
+	if word != "ok" {
+		l.lose()
+		return nil
+	}
+	l.mu.Lock()
+	l.entry.id, _ = id.(string)
+	l.mu.Unlock()
+	l.log.Warn("redis lost this job's state: written again")
+	return nil
+}

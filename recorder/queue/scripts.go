@@ -1,0 +1,70 @@
+package queue
+
+import (
+	_ "embed"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Each script says in its first lines what its KEYS, ARGV and answer are.
+var (
+	//go:embed scripts/prelude.lua
+	preludeLua string
+	//go:embed scripts/enqueue.lua
+	enqueueLua string
+	//go:embed scripts/expired.lua
+	expiredLua string
+	//go:embed scripts/take.lua
+	takeLua string
+	//go:embed scripts/renew.lua
+	renewLua string
+	//go:embed scripts/restore.lua
+	restoreLua string
+	//go:embed scripts/report.lua
+	reportLua string
+	//go:embed scripts/finish.lua
+	finishLua string
+	//go:embed scripts/release.lua
+	releaseLua string
+	//go:embed scripts/bury.lua
+	buryLua string
+	//go:embed scripts/amend.lua
+	amendLua string
+	//go:embed scripts/command.lua
+	commandLua string
+	//go:embed scripts/beat.lua
+	beatLua string
+	//go:embed scripts/sweep.lua
+	sweepLua string
+)
+
+type scripts struct {
+	enqueue, expired, take, renew, restore, report, finish,
+	release, bury, amend, command, beat, sweep *redis.Script
+}
+
+func newScripts() scripts {
+	load := func(src string) *redis.Script { return redis.NewScript(preludeLua + "\n" + src) }
+	return scripts{
+		enqueue: load(enqueueLua), expired: load(expiredLua), take: load(takeLua), renew: load(renewLua),
+		restore: load(restoreLua), report: load(reportLua), finish: load(finishLua), release: load(releaseLua),
+		bury: load(buryLua), amend: load(amendLua), command: load(commandLua), beat: load(beatLua), sweep: load(sweepLua),
+	}
+}
+
+// verdict reads the answer of a script that says {'word', value…} or 'word'.
+func verdict(answer any) (word string, value any) {
+	switch a := answer.(type) {
+	case string:
+		return a, nil
+	case []any:
+		if len(a) == 0 {
+			return "", nil
+		}
+		word, _ = a[0].(string)
+		if len(a) > 1 {
+			value = a[1]
+		}
+	}
+	return word, value
+}

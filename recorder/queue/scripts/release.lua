@@ -1,0 +1,38 @@
+-- release gives a job back. Its entry stays pending and looks expired after the
+-- delay, so that id, attempts and commands are kept and it comes before new work.
+--
+-- KEYS[1] {p}:job:<id>     KEYS[2] {p}:jobs    KEYS[3] {p}:events
+-- ARGV[1] owner            ARGV[2] fence       ARGV[3] operation nonce
+-- ARGV[4] lease ms         ARGV[5] delay ms    ARGV[6] group      ARGV[7] worker
+-- ARGV[8] entry            ARGV[9] recording   ARGV[10] updated ns
+-- ARGV[11] id              ARGV[12] events kept   ARGV[13] '1' when this try does not count
+-- Answer: 1 given back, or was before; 0 lost; -1 forgotten, see renew.
+local h = redis.call('HMGET', KEYS[1], 'status', 'owner', 'fence', 'op', 'tries')
+if not h[1] then
+  return -1
+end
+if h[4] == ARGV[3] then
+  return 1
+end
+if ended(h[1]) then
+  return 0
+end
+if h[2] ~= ARGV[1] or h[3] ~= ARGV[2] then
+  if tonumber(h[3]) < tonumber(ARGV[2]) then
+    return -1
+  end
+  return 0
+end
+if not stored(KEYS[2], ARGV[8]) then
+  return -1
+end
+local tries = tonumber(h[5] or '0')
+if ARGV[13] == '1' and tries > 0 then
+  tries = tries - 1
+end
+redis.call('HSET', KEYS[1], 'status', 'queued', 'owner', '', 'lease_until', '0', 'recording', ARGV[9],
+  'updated_at', ARGV[10], 'op', ARGV[3], 'tries', whole(tries))
+redis.call('HINCRBY', KEYS[1], 'rev', 1)
+hold(KEYS[2], ARGV[6], ARGV[7], ARGV[8], math.max(0, tonumber(ARGV[4]) - tonumber(ARGV[5])))
+emit(KEYS[3], ARGV[12], 'recording_updated', ARGV[11], 'queued', ARGV[10], ARGV[9])
+return 1

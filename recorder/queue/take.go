@@ -1,0 +1,170 @@
+package queue
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"tapedeck/recorder"
+)
+
+// accept makes a lease of an entry, or settles why there is none: nil, nil then.
+func (q *Queue) accept(ctx context.Context, m redis.XMessage) (*lease, error) {
+	e, err := decode(m)
+	if err != nil {
+		return nil, q.bury(ctx, e, m, err)
+	}
+	return q.take(ctx, e, false)
+}
+
+// take asks for the job until the answer is about its present state.
+func (q *Queue) take(ctx context.Context, e entry, adopt bool) (*lease, error) {
+	op := nonce()
+	for {
+		before, err := q.load(ctx, e.job.ID)
+		if err != nil {
+			return nil, err
+		}
+		if adopt && !before.exists {
+			return nil, notFound(e.job.ID)
+		}
+		l, word, err := q.takeFrom(ctx, e, before, op, adopt)
+		if err != nil {
+			return nil, err
+		}
+		log := q.log.With(zap.String("job", e.job.ID), zap.String("entry", e.id))
+		switch word {
+		case "ok":
+			return l, q.hold(l)
+		case "changed":
+			continue
+		case "exhausted":
+			word, err = q.exhaust(ctx, e, before)
+			if err != nil || word == "ok" {
+				return nil, err
+			}
+			continue
+		case "duplicate":
+			log.Warn("another entry has this id: dead-lettered")
+		case "gone", "ended", "owned", "later":
+			log.Debug("not to be had", zap.String("why", word))
+		}
+		if adopt && word == "later" {
+			return nil, recorder.Errorf(recorder.CodeUnavailable, "job %s: redis was away a moment ago, its owner is waited for", e.job.ID)
+		}
+		if adopt {
+			return nil, recorder.Errorf(recorder.CodeConflict, "job %s is not to be adopted: %s", e.job.ID, word)
+		}
+		return nil, nil
+	}
+}
+
+// takeFrom computes what a claim stores from the state before it.
+func (q *Queue) takeFrom(ctx context.Context, e entry, before state, op string, adopt bool) (*lease, string, error) {
+	now := q.opts.Now()
+	rec, created := before.rec, before.created
+	if !before.exists {
+		rec = recorder.NewRecording(e.job, e.at())
+		created = decimal(rec.CreatedAt)
+	}
+	mode, status := "claim", recorder.StatusStarting
+	attempt := before.attempt + 1
+	if adopt {
+		mode, attempt = "adopt", before.attempt
+	}
+	if adopt || before.status == recorder.StatusEnding {
+		status = before.status // taken to be delivered or ended, not to be recorded
+	}
+	next := rec.Clone()
+	next.Status, next.Worker, next.Attempt, next.UpdatedAt = status, q.opts.Worker, attempt, now.UnixNano()
+	kind := recorder.EventFor(before.status, status)
+	if status == before.status {
+		kind = recorder.EventUpdated
+	}
+	redacted := before.job
+	if e.payload != "" {
+		redacted = compose(e.job.Redacted())
+	}
+	answer, err := q.run(ctx, q.scripts.take,
+		[]string{q.keys.job(e.job.ID), q.keys.jobs(), q.keys.index(), q.keys.events(), q.keys.dead(), q.keys.pulse()},
+		group, q.opts.Worker, q.owner, e.id, op, before.rev, q.opts.LeaseTTL.Milliseconds(), q.opts.MaxAttempts,
+		q.opts.AbandonAfter.Milliseconds(), q.ownGrace(now).Milliseconds(), e.job.ID, string(status), composeRecording(next),
+		redacted, next.UpdatedAt, created, createdMillis(created), string(kind), eventsKept, mode, attempt,
+		scrubPayload(e.payload), deadKept)
+	if err != nil {
+		return nil, "", err
+	}
+	word, fence := verdict(answer)
+	if word != "ok" {
+		return nil, word, nil
+	}
+	l := newLease(q, e, decimal(integer(fence)), next)
+	l.op, l.created = op, created
+	l.tries = before.tries
+	if !adopt {
+		l.tries++
+	}
+	l.before = rec.Clone()
+	l.before.Worker, l.before.Attempt = q.opts.Worker, attempt
+	l.previous = Previous{Worker: before.worker, Status: before.status}
+	return l, word, nil
+}
+
+// ownGrace is how long this life of the worker leaves what earlier ones
+// recorded to the spool's recovery.
+func (q *Queue) ownGrace(now time.Time) time.Duration {
+	return max(0, 2*q.opts.LeaseTTL-now.Sub(q.born))
+}
+
+// exhaust ends a job that was tried too often.
+func (q *Queue) exhaust(ctx context.Context, e entry, before state) (string, error) {
+	rec := before.rec.Clone()
+	cause := recorder.Errorf(recorder.CodeWorkerLost, "tried %d times, and no worker saw it through", before.tries)
+	rec.Fail(cause, recorder.CodeWorkerLost, recorder.EndTooManyTries)
+	rec.Status, rec.EndReason = recorder.StatusFailed, recorder.EndTooManyTries
+	word, err := q.finish(ctx, ending{
+		mode: "rev", fence: before.fence, rev: before.rev, op: nonce(), entry: e, created: before.created,
+		rec: rec, worker: before.worker, attempt: before.attempt, reason: cause.Message,
+	})
+	if word == "ok" {
+		q.log.Warn("tried too often: ended and dead-lettered", zap.String("job", rec.ID), zap.Int("tries", before.tries))
+	}
+	return word, err
+}
+
+// ending is everything finish.lua wants to know.
+type ending struct {
+	mode, owner, fence, rev, op string
+	entry                       entry
+	created                     string
+	rec                         recorder.Recording
+	worker                      string
+	attempt                     int
+	reason                      string // of a dead letter
+}
+
+func (q *Queue) finish(ctx context.Context, e ending) (string, error) {
+	now := q.opts.Now().UnixNano()
+	e.rec.UpdatedAt = max(e.rec.UpdatedAt, now)
+	if e.rec.EndedAt == 0 {
+		e.rec.EndedAt = now
+	}
+	id, payload := e.rec.ID, ""
+	if e.reason != "" {
+		payload = scrubPayload(e.entry.payload)
+		e.reason = scrubReason(e.reason)
+	}
+	answer, err := q.run(ctx, q.scripts.finish,
+		[]string{q.keys.job(id), q.keys.jobs(), q.keys.index(), q.keys.events(), q.keys.commands(id), q.keys.dead()},
+		e.mode, e.owner, e.fence, e.rev, e.op, group, e.entry.id, id, string(e.rec.Status), composeRecording(e.rec),
+		compose(e.entry.job.Redacted()), e.rec.UpdatedAt, e.created, createdMillis(e.created),
+		strconv.Itoa(int(q.opts.Retention/time.Second)), eventsKept, e.reason, payload, deadKept, e.worker, e.attempt)
+	if err != nil {
+		return "", err
+	}
+	word, _ := verdict(answer)
+	return word, nil
+}
