@@ -75,6 +75,7 @@ func (s *Session) pageEvent(msg *cdproto.Message) {
 		}
 	case inspector.TargetCrashed.Method:
 		// Target.targetCrashed says the same a little later, when the page may be in its next life already.
+		s.veil()
 		s.over(recorder.Errorf(recorder.CodePageCrashed, "the tab crashed"))
 	default:
 		s.frameEvent(msg)
@@ -114,8 +115,12 @@ func (s *Session) note(line string) {
 // mark remembers a marker of the present life.
 func (s *Session) mark(m recorder.Marker) {
 	s.tab.update(func(l *life) {
-		if !l.pending {
-			l.seen[m] = true
+		if l.pending {
+			return
+		}
+		l.seen[m] = true
+		if l.over == nil {
+			s.unveil()
 		}
 	})
 }
@@ -152,6 +157,7 @@ func (s *Session) frameNavigated(frame *cdp.Frame) {
 		return
 	}
 	if frame.UnreachableURL != "" || strings.HasPrefix(frame.URL, "chrome-error:") {
+		s.veil()
 		s.tab.update(func(l *life) {
 			// While Navigate is under way it is the one to say why.
 			if !l.pending && l.over == nil {

@@ -42,6 +42,7 @@ type Session struct {
 	starting  sync.Mutex // guards processes
 	x         *xServer
 	pulse     *pulseServer // nil when silent
+	screen    *screen
 	chrome    *chrome
 	tab       *tab
 
@@ -53,6 +54,7 @@ type Session struct {
 	dieErr *recorder.Error
 	dying  sync.Once
 
+	veiled     bool // of the goroutine that reads events
 	navigating sync.Mutex
 	closing    chan struct{} // closed when Close began
 	closeOnce  sync.Once
@@ -140,13 +142,16 @@ func (s *Session) start(ctx context.Context) error {
 		if s.x, err = s.startX(starting); err != nil {
 			return err
 		}
+		if s.screen, err = s.x.connect(starting, s.spec.Width, s.spec.Height); err != nil {
+			return err
+		}
 		if s.chrome, err = s.startChrome(starting, s.handle); err != nil {
 			return err
 		}
 		if err := s.attach(starting); err != nil {
 			return s.failure(starting, err)
 		}
-		return nil
+		return s.fillScreen(starting)
 	})
 	if err := group.Wait(); err != nil {
 		return err
@@ -246,6 +251,9 @@ func (s *Session) close() error {
 	var err error
 	if s.chrome != nil {
 		err = s.chrome.quit(s.ctx)
+	}
+	if s.screen != nil {
+		err = errors.Join(err, s.screen.close())
 	}
 	s.starting.Lock()
 	for _, p := range slices.Backward(s.processes) {
