@@ -157,16 +157,17 @@ func (f *fileOutput) finish(deadline <-chan time.Time) error {
 	for _, src := range f.srcs {
 		src.EndStream()
 	}
-	var err error
+	var late error
 	select {
 	case <-f.unit.ended:
-		f.unit.stop(stopPatience) // closes the file
 	case <-f.unit.failed:
-		err = f.unit.err()
-		f.unit.stop(stopPatience)
 	case <-deadline:
-		err = recorder.Errorf(recorder.CodePipeline, "file %s could not be finalised in time; it plays up to its last whole second", filepath.Base(f.path))
-		f.unit.stop(stopPatience)
+		late = recorder.Errorf(recorder.CodePipeline, "file %s could not be finalised in time; it plays up to its last whole second", filepath.Base(f.path))
+	}
+	f.unit.stop(stopPatience) // closes the file
+	err := f.unit.err()       // a failure may have passed for an end
+	if err == nil {
+		err = late
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

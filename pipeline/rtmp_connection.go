@@ -19,9 +19,12 @@ const (
 	// dropped, up to the next key frame.
 	maxStreamBacklog = 5 * time.Second
 	watchEvery       = 100 * time.Millisecond
-	// A connection is up when the sink asked for so many buffers: it takes the
-	// first one into its hands and waits with it for the server's consent.
-	buffersWhenUp = 3
+	// A connection is up when the sink got so many buffers of media: with the first
+	// one it waits until the server lets it publish.
+	buffersWhenUp = 2
+	// rtmp2sink says it is done when its last messages (FCUnpublish,
+	// deleteStream) are queued, not when they are sent.
+	goodbye = 250 * time.Millisecond
 )
 
 // connection is one attempt at an ingest server and what comes of it.
@@ -30,7 +33,7 @@ type connection struct {
 	srcs   map[codec]*app.Source
 	timing StreamTiming
 	log    *zap.Logger
-	passed atomic.Int64 // buffers that reached the sink
+	passed atomic.Int64 // buffers of media that reached the sink
 
 	mu      sync.Mutex
 	fed     time.Time // when it got its first packet
@@ -65,8 +68,10 @@ func newConnection(rawURL string, codecs []codec, timing StreamTiming, log *zap.
 	for _, k := range codecs {
 		c.srcs[k] = u.source(string(k))
 	}
-	u.element("sink").GetStaticPad("sink").AddProbe(gst.PadProbeTypeBuffer, func(*gst.Pad, *gst.PadProbeInfo) gst.PadProbeReturn {
-		c.passed.Add(1)
+	u.element("sink").GetStaticPad("sink").AddProbe(gst.PadProbeTypeBuffer, func(_ *gst.Pad, info *gst.PadProbeInfo) gst.PadProbeReturn {
+		if !info.GetBuffer().HasFlags(gst.BufferFlagHeader) { // borrowed: nothing to free
+			c.passed.Add(1)
+		}
 		return gst.PadProbeOK
 	})
 	if err := u.play(); err != nil {
@@ -215,6 +220,10 @@ func (c *connection) flush(patience time.Duration, cut <-chan struct{}) {
 	}
 	select {
 	case <-c.unit.ended:
+		select {
+		case <-time.After(goodbye):
+		case <-cut:
+		}
 	case <-c.unit.failed:
 	case <-time.After(patience):
 		c.log.Warn("stream was not flushed in time", zap.Int64("bytes_lost", c.waiting()))

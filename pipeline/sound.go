@@ -90,14 +90,17 @@ func (a *audioSource) run() error {
 			a.line.begin(base)
 		default:
 		}
+		// Nothing goes to the encoders any more once there is an end: finish cuts there.
 		if stop := a.stopAt.Load(); stop != 0 {
 			if !a.line.based || a.reached(time.Duration(stop)) || now > time.Duration(stop)+endGrace {
 				break
 			}
-		} else if now-a.heard > soundGap {
-			a.line.fill(now - soundGap/2)
+		} else {
+			if now-a.heard > soundGap {
+				a.line.fill(now - soundGap/2)
+			}
+			a.flush()
 		}
-		a.flush()
 		failure = a.unit.err()
 	}
 	return failure

@@ -1,0 +1,148 @@
+package pipeline_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/pipeline"
+	"tapedeck/recorder"
+)
+
+func TestDisplayDies(t *testing.T) {
+	r := newRig(t)
+	out := r.file("a.mp4")
+	k := record(t, r.spec(out), pipeline.Options{})
+	k.begin()
+	k.until(2 * time.Second)
+	r.xvfb.kill()
+	err := k.wait()
+	require.Equal(t, recorder.CodePipeline, recorder.CodeOf(err))
+	require.ErrorContains(t, err, r.inputs.Display)
+	m := probe(t, out.Path)
+	m.requireEven(30, time.Microsecond)
+	require.GreaterOrEqual(t, m.duration(), 2*time.Second)
+	require.True(t, k.Snapshot().Files[0].Final)
+}
+
+func TestSoundServerDies(t *testing.T) {
+	r := newRig(t)
+	out := r.file("a.mp4")
+	k := record(t, r.spec(out), pipeline.Options{})
+	k.begin()
+	k.until(2 * time.Second)
+	r.pulse.kill()
+	err := k.wait()
+	require.Equal(t, recorder.CodePipeline, recorder.CodeOf(err))
+	require.ErrorContains(t, err, "sound")
+	t.Log(err)
+	m := probe(t, out.Path)
+	m.requireEven(30, time.Microsecond)
+	require.GreaterOrEqual(t, m.duration(), 2*time.Second)
+	require.InDelta(t, seconds(t, m.Streams[0].Duration), seconds(t, m.Streams[1].Duration), float64(aFrame))
+}
+
+func TestNoDisplay(t *testing.T) {
+	r := newRig(t)
+	spec := r.spec(r.file("a.mp4"))
+	spec.Inputs.Display = ":9999"
+	err := record(t, spec, pipeline.Options{}).wait()
+	require.Equal(t, recorder.CodePipeline, recorder.CodeOf(err))
+	require.ErrorContains(t, err, ":9999")
+	spec = r.spec(r.file("b.mp4"))
+	spec.Inputs.PulseServer = "unix:/nowhere"
+	err = record(t, spec, pipeline.Options{}).wait()
+	require.Equal(t, recorder.CodePipeline, recorder.CodeOf(err))
+	require.ErrorContains(t, err, "sound")
+	t.Log(err)
+	spec = r.spec(r.file("c.mp4"))
+	spec.Options.Width = 2 * rigWidth
+	err = record(t, spec, pipeline.Options{}).wait()
+	require.Equal(t, recorder.CodePipeline, recorder.CodeOf(err))
+	t.Log(err)
+}
+
+func TestDiskFull(t *testing.T) {
+	r := newRig(t)
+	small := filepath.Join(r.dir, "small")
+	require.NoError(t, os.Mkdir(small, 0o755))
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", small).CombinedOutput(); err != nil {
+		t.Skipf("no tmpfs here: %s", out)
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", small).Run() })
+	full := recorder.Output{ID: "full", Kind: recorder.KindFile, Path: filepath.Join(small, "a.mp4")}
+	good := r.file("a.mp4")
+	spec := r.spec(full, good)
+	k := record(t, spec, pipeline.Options{})
+	k.begin()
+	err := k.wait()
+	require.Equal(t, recorder.CodePipeline, recorder.CodeOf(err))
+	t.Log(err)
+	probe(t, good.Path)
+	require.False(t, k.Snapshot().Files[0].Final)
+	require.NotEmpty(t, probeLoosely(t, full.Path).Streams, "what fitted plays")
+}
+
+// TestMain lets the test binary be a recorder that is killed.
+func TestMain(m *testing.M) {
+	if args := os.Getenv("TAPEDECK_TEST_VICTIM"); args != "" {
+		victim(strings.Split(args, "|"))
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// victim records until it is killed: display, server, path.
+func victim(args []string) {
+	p, err := pipeline.New(recorder.PipelineSpec{
+		Inputs: recorder.Inputs{Display: args[0], PulseServer: args[1], PulseSource: "out.monitor"},
+		Options: recorder.EncodingOptions{
+			Width: rigWidth, Height: rigHeight, Framerate: 30, VideoBitrate: 1000, AudioBitrate: 128, AudioFrequency: 48000, KeyFrameInterval: 4,
+		},
+		Outputs: []recorder.Output{{ID: "a", Kind: recorder.KindFile, Path: args[2]}},
+	}, pipeline.Options{})
+	if err != nil {
+		panic(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		if err := p.Begin(ctx); err != nil {
+			panic(err)
+		}
+		for p.Snapshot().Stats.Elapsed.Std() < 6*time.Second {
+			time.Sleep(10 * time.Millisecond)
+		}
+		fmt.Println("6 s")
+	}()
+	_ = p.Run(ctx)
+}
+
+func TestPlaysAfterKill(t *testing.T) {
+	r := newRig(t)
+	path := filepath.Join(r.dir, "a.mp4")
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "TAPEDECK_TEST_VICTIM="+strings.Join([]string{r.inputs.Display, r.inputs.PulseServer, path}, "|"))
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	p := start(t, cmd)
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "6 s\n", line)
+	p.kill()
+	m := probeLoosely(t, path)
+	require.Equal(t, []string{"h264", "aac"}, m.codecs())
+	m.requireEven(30, time.Microsecond)
+	times := m.times()
+	require.GreaterOrEqual(t, times[len(times)-1], 3*time.Second)
+	t.Logf("killed at 6 s, plays to %v", times[len(times)-1])
+	require.Len(t, m.pictures(), len(times), "every frame decodes")
+}
