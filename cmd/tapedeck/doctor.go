@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"tapedeck/pipeline"
+	"tapedeck/recorder"
+	"tapedeck/recorder/capture"
+	"tapedeck/recorder/upload"
+)
+
+// finding is one thing doctor looked at.
+type finding struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty"`
+	Remedy string `json:"remedy,omitempty"` // what to do when it is not OK
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	var quick, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Check the machine and say how to mend what is missing",
+		Long: `Check what a worker needs: Chrome and its sandbox, the X and sound servers, every
+GStreamer element that is used, fonts, shared memory, disk space, the queue and
+the storage. Exit code 1 when something is missing.`,
+		Args: argsExactly(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.redisConfig(cmd); err != nil {
+				return err
+			}
+			findings := a.examine(cmd.Context(), quick)
+			if err := a.printFindings(findings, asJSON); err != nil {
+				return err
+			}
+			for _, f := range findings {
+				if !f.OK {
+					return silentError{errors.New("something is missing")}
+				}
+			}
+			return nil
+		},
+	}
+	redisFlag(cmd)
+	cmd.Flags().BoolVar(&quick, "quick", false, "only what can change while a worker runs: queue and disk (a health check)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
+	return cmd
+}
+
+const examineTimeout = time.Minute
+
+func (a *app) examine(ctx context.Context, quick bool) []finding {
+	ctx, cancel := context.WithTimeout(ctx, examineTimeout)
+	defer cancel()
+	findings := []finding{a.examineRedis(ctx), a.examineSpool()}
+	if quick {
+		return findings
+	}
+	for _, f := range capture.Check(ctx, a.captureOptions(zap.NewNop())) {
+		findings = append(findings, finding(f))
+	}
+	return append(findings, examineGStreamer(), a.examineStorage(ctx))
+}
+
+func (a *app) examineRedis(ctx context.Context) finding {
+	f := finding{Name: "Redis"}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	q, err := a.openQueue(ctx, "", zap.NewNop())
+	if err == nil {
+		_, err = q.List(ctx, recorder.Filter{Limit: 1})
+		err = errors.Join(err, q.Close())
+	}
+	if err != nil {
+		f.Detail = recorder.ScrubText(err.Error())
+		f.Remedy = "start Redis, or name it with --redis or TAPEDECK_REDIS_URL (`record` works without)"
+		return f
+	}
+	f.OK, f.Detail = true, "the queue answers"
+	return f
+}
+
+// enoughDisk is an hour of two 1080p recordings.
+const enoughDisk = 4 << 30
+
+func (a *app) examineSpool() finding {
+	f := finding{Name: "spool", Detail: a.config.Spool}
+	if _, err := upload.NewSpool(a.config.Spool, upload.Options{}); err != nil {
+		f.Detail, f.Remedy = err.Error(), "choose another directory with `spool` in the configuration or TAPEDECK_SPOOL"
+		return f
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(a.config.Spool, &st); err != nil {
+		f.Detail, f.Remedy = err.Error(), "check the file system"
+		return f
+	}
+	free := int64(st.Bavail) * st.Bsize
+	f.Detail = fmt.Sprintf("%s, %s free", a.config.Spool, humanBytes(free))
+	if free < enoughDisk {
+		f.Remedy = "make room: 3 Mbit/s are 1.35 GB an hour, and the spool holds what storage has not taken yet"
+		return f
+	}
+	f.OK = true
+	return f
+}
+
+func examineGStreamer() finding {
+	missing := pipeline.Missing()
+	if len(missing) == 0 {
+		return finding{Name: "GStreamer", OK: true, Detail: fmt.Sprintf("%d elements", len(pipeline.Elements()))}
+	}
+	return finding{
+		Name: "GStreamer", Detail: "missing: " + strings.Join(missing, ", "),
+		Remedy: "run build/setup.sh runtime, or install gstreamer1.0-plugins-{base,good,bad,ugly}, -libav, -x and -pulseaudio",
+	}
+}
+
+func (a *app) examineStorage(ctx context.Context) finding {
+	f := finding{Name: "storage"}
+	storage, err := a.storage("")
+	if err == nil {
+		f.Detail = storageName(storage)
+		err = upload.Check(ctx, storage)
+	}
+	if err != nil {
+		f.Detail = recorder.ScrubText(err.Error())
+		f.Remedy = "mend the storage, or name another in the configuration (docs/storage.md)"
+		return f
+	}
+	f.OK = true
+	f.Detail += ": a test file was written and removed"
+	return f
+}
+
+func storageName(s upload.Storage) string {
+	if s.S3 != nil {
+		return "s3://" + filepath.Join(s.S3.Bucket, s.Prefix)
+	}
+	return s.Directory
+}
+
+func (a *app) printFindings(findings []finding, asJSON bool) error {
+	enc := json.NewEncoder(a.out)
+	for _, f := range findings {
+		if asJSON {
+			if err := enc.Encode(f); err != nil {
+				return err
+			}
+			continue
+		}
+		mark := "ok     "
+		if !f.OK {
+			mark = "MISSING"
+		}
+		fmt.Fprintf(a.out, "%s  %-18s %s\n", mark, f.Name, f.Detail)
+		if !f.OK {
+			fmt.Fprintf(a.out, "         %-18s -> %s\n", "", f.Remedy)
+		}
+	}
+	if os.Geteuid() == 0 && a.config.Chrome.Sandbox && !asJSON {
+		fmt.Fprintf(a.out, "We are root: Chrome, X and sound server run as %q.\n", a.config.Chrome.User)
+	}
+	return nil
+}
