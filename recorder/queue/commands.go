@@ -62,28 +62,30 @@ func (r *commandReader) init(q *Queue) { r.q, r.leases = q, map[*lease]string{} 
 // add makes the reader read a lease's commands from the first on. What is
 // there already does not wait for the read that is going on.
 func (r *commandReader) add(l *lease) {
-	r.q.task(func(context.Context) {
-		retry := backoff{first: 50 * time.Millisecond, last: time.Second}
-		last := "0-0"
-		for {
-			err := r.read(l.life, map[*lease]string{l: last}, -1, func(_ *lease, id string) { last = id })
-			if err == nil {
-				break
-			}
-			if !pause(l.life, retry.next()) {
-				return
-			}
+	r.q.task(func(context.Context) { r.begin(l) })
+}
+
+func (r *commandReader) begin(l *lease) {
+	retry := backoff{first: 50 * time.Millisecond, last: time.Second}
+	last := "0-0"
+	for {
+		err := r.read(l.life, map[*lease]string{l: last}, -1, func(_ *lease, id string) { last = id })
+		if err == nil {
+			break
 		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if l.life.Err() != nil {
+		if !pause(l.life, retry.next()) {
 			return
 		}
-		r.leases[l] = last
-		if !r.running {
-			r.running = r.q.task(r.loop)
-		}
-	})
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l.life.Err() != nil {
+		return
+	}
+	r.leases[l] = last
+	if !r.running {
+		r.running = r.q.task(r.loop)
+	}
 }
 
 func (r *commandReader) remove(l *lease) {

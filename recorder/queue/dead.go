@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -87,12 +88,19 @@ func scrubString(name, v string) string {
 		"max_duration", "start_timeout", "stream_timeout":
 		return clip(recorder.ScrubText(printable(v)), 256)
 	case "urls":
-		return recorder.RedactStreamURL(v)
+		if begins(v, "rtmp://", "rtmps://") {
+			return recorder.RedactStreamURL(v)
+		}
 	case "url", "custom_base_url", "livekit_url", "upload_url", "endpoint":
-		return recorder.RedactURL(v)
-	default:
-		return "{redacted}"
+		if begins(v, "http://", "https://", "ws://", "wss://") {
+			return recorder.RedactURL(v)
+		}
 	}
+	return "{redacted}"
+}
+
+func begins(s string, prefixes ...string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
 }
 
 // printable replaces what is not text.

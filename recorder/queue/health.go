@@ -44,12 +44,6 @@ func (h *health) note(err error) {
 	}
 }
 
-func (h *health) isAway() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.away
-}
-
 // backoff doubles from its first value to its last.
 type backoff struct {
 	first, last, now time.Duration

@@ -45,7 +45,7 @@ type lease struct {
 	pending []report
 	seq     int64
 	away    bool  // the last report did not get through
-	sent    int64 // number of the report on its way, 0 for none
+	tried   int64 // number of the last report that was sent and may have arrived
 	gone    bool  // lost, finished, released or abandoned
 	ending  bool  // finish or release is under way: its answer decides, not a heartbeat's
 }

@@ -104,6 +104,7 @@ func single(rawURL string) (func(int) redis.UniversalClient, error) {
 		return nil, err
 	}
 	o.ContextTimeoutEnabled = true
+	o.DialerRetries = 1 // whoever needs Redis tries again, with a back-off of its own
 	o.MaintNotificationsConfig = quiet()
 	return func(poolSize int) redis.UniversalClient {
 		c := *o
@@ -121,6 +122,7 @@ func sentinel(rawURL string) (func(int) redis.UniversalClient, error) {
 		return nil, errors.New("a Sentinel URL needs ?master_name=")
 	}
 	o.ContextTimeoutEnabled = true
+	o.DialerRetries = 1
 	return func(poolSize int) redis.UniversalClient {
 		c := *o
 		enlarge(&c.PoolSize, poolSize)
@@ -134,6 +136,7 @@ func cluster(rawURL string) (func(int) redis.UniversalClient, error) {
 		return nil, err
 	}
 	o.ContextTimeoutEnabled = true
+	o.DialerRetries = 1
 	o.MaintNotificationsConfig = quiet()
 	return func(poolSize int) redis.UniversalClient {
 		c := *o

@@ -58,7 +58,8 @@ func (l *lease) Report(ctx context.Context, rec recorder.Recording) error {
 	return nil
 }
 
-// accept puts a state in line.
+// accept puts a state in line. One that was sent before is not replaced: it may
+// have arrived although the answer did not, and its repetition is recognised.
 func (l *lease) accept(rec recorder.Recording) (report, bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,7 +79,7 @@ func (l *lease) accept(rec recorder.Recording) (report, bool, error) {
 	if noteworthy(l.now, rec) {
 		r.kind = recorder.EventFor(from, rec.Status)
 	}
-	if n := len(l.pending); n > 0 && l.pending[n-1].rec.Status == rec.Status && l.pending[n-1].seq != l.sent {
+	if n := len(l.pending); n > 0 && l.pending[n-1].rec.Status == rec.Status && l.pending[n-1].seq > l.tried {
 		old := l.pending[n-1]
 		old.answer(nil) // a newer state stands for it
 		if r.kind == "" || old.kind == recorder.EventStarted {
@@ -125,7 +126,7 @@ func (l *lease) flush(ctx context.Context) error {
 			return nil
 		}
 		r := l.pending[0]
-		l.sent = r.seq
+		l.tried = r.seq
 		l.mu.Unlock()
 
 		word, err := l.send(ctx, r)
@@ -134,7 +135,7 @@ func (l *lease) flush(ctx context.Context) error {
 			word = ""
 		}
 		l.mu.Lock()
-		l.away, l.sent = err != nil, 0
+		l.away = err != nil
 		if word == "ok" && len(l.pending) > 0 && l.pending[0].seq == r.seq {
 			l.pending = slices.Delete(l.pending, 0, 1)
 		}

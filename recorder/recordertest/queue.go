@@ -491,7 +491,7 @@ func queueCancelled(t *testing.T, f QueueFixture) {
 		go func() {
 			l, err := q.Claim(ctx)
 			if err == nil {
-				err = errors.Join(errors.New("claimed "+l.Job().ID), l.Release(t.Context(), nil))
+				err = errors.Join(errors.New("claimed "+l.Job().ID), l.Release(ctx, nil))
 			}
 			done <- err
 		}()
