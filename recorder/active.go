@@ -3,7 +3,7 @@ package recorder
 import (
 	"context"
 	"errors"
-	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,14 +13,14 @@ import (
 // reason.
 func (l *life) active(ctx context.Context) {
 	pageCtx, stopPage := context.WithCancel(ctx)
-	page := make(chan error, 1)
-	go func() { page <- l.watchPage(pageCtx) }()
-	pageLeft := true
+	page, watched := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(watched)
+		page <- l.watchPage(pageCtx)
+	}()
 	defer func() {
 		stopPage()
-		if pageLeft {
-			<-page
-		}
+		<-watched
 	}()
 
 	limit := l.limitTimer()
@@ -32,7 +32,6 @@ func (l *life) active(ctx context.Context) {
 		case <-ctx.Done():
 			l.stopped(ctx)
 		case err := <-page:
-			pageLeft = false
 			l.pageEnded(ctx, err)
 		case err := <-l.piped:
 			l.piped <- err
@@ -75,12 +74,7 @@ func (l *life) progress() {
 }
 
 func (l *life) stopped(ctx context.Context) {
-	var stop Stop
-	if errors.As(context.Cause(ctx), &stop) {
-		l.rec.EndReason = stop.Reason
-		return
-	}
-	l.rec.EndReason = EndStopped
+	l.rec.EndReason = stopOf(ctx).Reason
 }
 
 func (l *life) pageEnded(ctx context.Context, err error) {
@@ -112,7 +106,7 @@ func (l *life) pipelineEnded(ctx context.Context, err error) {
 	case ctx.Err() != nil:
 		l.stopped(ctx)
 	case err == nil:
-		l.rec.Fail(Errorf(CodePipeline, "the pipeline ended by itself"), CodePipeline, EndPipeline)
+		l.rec.Fail(AsError(errEndedByItself(), CodePipeline), CodePipeline, EndPipeline)
 	default:
 		l.rec.Fail(l.scrub.Error(AsError(err, CodePipeline)), CodePipeline, EndPipeline)
 	}
@@ -172,7 +166,7 @@ func (l *life) update(ctx context.Context, u Update) {
 		if !isStreamID(name) {
 			id = StreamID(name)
 		}
-		if err := l.pipeline.Remove(ctx, id); err != nil {
+		if err := l.removeStream(ctx, id); err != nil {
 			l.Log.Warn("a stream was not removed", zap.String("stream", id), zap.String("error", l.scrub.Text(err.Error())))
 		}
 	}
@@ -202,9 +196,22 @@ func (l *life) addStream(ctx context.Context, url string) error {
 	if live >= MaxStreamURLs {
 		return Errorf(CodeInvalid, "the job has %d streams already: remove one first", live)
 	}
+	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
+	defer cancel()
 	return l.pipeline.Add(ctx, l.stream(url))
 }
 
+// updateTimeout bounds one change of the streams: a server that hangs must not
+// keep the recording from its limits and markers.
+const updateTimeout = 10 * time.Second
+
+func (l *life) removeStream(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
+	defer cancel()
+	return l.pipeline.Remove(ctx, id)
+}
+
 func isStreamID(s string) bool {
-	return len(s) == len("st_12345678") && s[:3] == "st_" && !slices.Contains([]byte(s), '/')
+	digits, ok := strings.CutPrefix(s, "st_")
+	return ok && len(digits) == 8 && strings.Trim(digits, "0123456789abcdef") == ""
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -96,8 +97,8 @@ func checkShape(f *Faults, at string, value any, t reflect.Type) {
 		if !ok {
 			f.add(at, kindOf(value), "is no object: write {\"key\": \"value\"}")
 		}
-		for k, v := range m {
-			checkShape(f, at+"."+k, v, t.Elem())
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			checkShape(f, at+"."+k, m[k], t.Elem())
 		}
 	default:
 		checkScalar(f, at, value, t.Kind())
@@ -111,17 +112,8 @@ func checkStruct(f *Faults, at string, value any, t reflect.Type) {
 		return
 	}
 	fields := jsonFields(t)
-	known := make([]string, 0, len(fields))
-	for name := range fields {
-		known = append(known, name)
-	}
-	slices.Sort(known)
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
+	known := slices.Sorted(maps.Keys(fields))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
 		path := strings.TrimPrefix(at+"."+k, ".")
 		if ft, ok := fields[k]; ok {
 			checkShape(f, path, m[k], ft)

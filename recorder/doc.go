@@ -12,11 +12,13 @@
 // the entry's files and finishes the lease with what Conclude says.
 //
 //	queued ──> starting ──> active ──> ending ──> complete
-//	  ^  │        │  ^         │         ├──────> limit_reached
-//	  │  │        │  └─────────┘         ├──────> failed
-//	  │  │        │   (takeover)         └──────> aborted
-//	  └──┼────────┘ (given back)
-//	     └──> aborted, failed
+//
+// All that may follow (given back leads to queued, a takeover to starting):
+//
+//	queued:   starting, aborted, failed
+//	starting: queued, starting, active, ending, aborted, failed
+//	active:   starting, ending, failed
+//	ending:   complete, failed, aborted, limit_reached
 //
 // A recording is ending from its last frame until every file is verified at its
 // destination; only then does it complete.

@@ -3,6 +3,7 @@ package recorder
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Code classifies an Error for machines: metric labels, exit codes and the
@@ -45,7 +46,13 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: err.Error(), Err: errors.Unwrap(err)}
 }
 
-func (e *Error) Error() string { return e.Message }
+// Error gives the message; a sentinel, which has none, gives its code.
+func (e *Error) Error() string {
+	if e.Message == "" {
+		return strings.ReplaceAll(string(e.Code), "_", " ")
+	}
+	return e.Message
+}
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }

@@ -43,9 +43,14 @@ func (f *Faults) add(field string, value any, remedy string, args ...any) {
 	if value == nil {
 		text = ""
 	}
+	*f = append(*f, Fault{Field: brief(field), Value: brief(text), Remedy: fmt.Sprintf(remedy, args...)})
+}
+
+// brief bounds what a fault quotes: a key or a value may be the whole job long.
+func brief(s string) string {
 	const longest = 120
-	if len(text) > longest {
-		text = text[:longest] + "…"
+	if len(s) <= longest {
+		return s
 	}
-	*f = append(*f, Fault{Field: field, Value: text, Remedy: fmt.Sprintf(remedy, args...)})
+	return strings.ToValidUTF8(s[:longest], "") + "…"
 }

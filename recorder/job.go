@@ -167,6 +167,14 @@ func (j Job) Clone() Job {
 		c.Streams[i].URLs = append([]string(nil), s.URLs...)
 	}
 	c.Metadata = maps.Clone(j.Metadata)
+	if j.Advanced != nil {
+		advanced := *j.Advanced
+		c.Advanced = &advanced
+	}
+	if j.Limits.ReloadAttempts != nil {
+		attempts := *j.Limits.ReloadAttempts
+		c.Limits.ReloadAttempts = &attempts
+	}
 	return c
 }
 
@@ -200,8 +208,11 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// UnmarshalJSON reads a text or a number of seconds.
+// UnmarshalJSON reads a text or a number of seconds; null changes nothing.
 func (d *Duration) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		return nil
+	}
 	var s string
 	if json.Unmarshal(data, &s) == nil {
 		return d.UnmarshalText([]byte(s))

@@ -10,6 +10,8 @@ import (
 func Conclude(rec Recording) Recording {
 	undelivered := firstUndelivered(rec)
 	switch {
+	case rec.Error == nil && undelivered != nil && undelivered.State == FileEmpty:
+		rec.Error = Errorf(CodePipeline, "%s is empty: nothing was recorded", undelivered.Filename)
 	case rec.Error == nil && undelivered != nil:
 		rec.Error = Errorf(CodeUpload, "%s was not delivered: %s", undelivered.Filename, undelivered.Error)
 	case rec.Error == nil && everyOutputFailed(rec):

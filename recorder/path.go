@@ -1,6 +1,8 @@
 package recorder
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"path"
 	"strings"
@@ -18,26 +20,29 @@ const (
 func extension(filename string) string { return strings.ToLower(path.Ext(filename)) }
 
 // ResolvePath fills a filepath's templates as LiveKit Egress does and gives it
-// an extension. part > 1 adds ".partN" before it, so that a takeover overwrites nothing.
+// an extension. part > 1 adds ".partN" before it, so that a takeover overwrites
+// nothing. What a room is called changes neither the directory nor the container.
 func ResolvePath(job Job, filepath string, at time.Time, part int) string {
 	at = at.UTC()
-	if filepath == "" || strings.HasSuffix(filepath, "/") {
-		filepath += generatedName(job)
-	}
-	filled := strings.NewReplacer(
-		"{room_name}", safeName(job.RoomName),
-		"{room_id}", safeName(job.RoomName), // a web page or a room nobody asked the server about has no sid
+	name := fileName(job)
+	templates := strings.NewReplacer(
+		"{room_name}", name,
+		"{room_id}", name, // a web page or a room nobody asked the server about has no sid
 		"{id}", job.ID,
 		"{time}", at.Format("2006-01-02T150405"),
 		"{utc}", fmt.Sprintf("%s%03d", at.Format("20060102150405"), at.Nanosecond()/int(time.Millisecond)),
-	).Replace(filepath)
-	ext := path.Ext(filled)
+	)
+	ext := path.Ext(filepath)
 	switch strings.ToLower(ext) {
 	case ExtMP4, ExtWebM, ExtOGG, ExtMP3:
-		filled = strings.TrimSuffix(filled, ext)
+		filepath = strings.TrimSuffix(filepath, ext)
 	default: // "talk v1.2" has no extension of ours
 		ext = defaultExtension(job)
 	}
+	if filepath == "" || strings.HasSuffix(filepath, "/") {
+		filepath += generatedName(job)
+	}
+	filled := fitPath(templates.Replace(filepath))
 	if part > 1 {
 		filled = fmt.Sprintf("%s.part%d", filled, part)
 	}
@@ -58,12 +63,51 @@ func defaultExtension(job Job) string {
 	return ExtMP4
 }
 
-// safeName keeps a room's name from making directories.
-func safeName(name string) string {
-	return strings.Map(func(r rune) rune {
+// fileName is a room's name such that it makes no directory, leaves none and is
+// not empty; a page's is its job's.
+func fileName(job Job) string {
+	name := strings.Map(func(r rune) rune {
 		if r == '/' || r == '\\' || r < ' ' || r == 0x7f {
 			return '_'
 		}
 		return r
-	}, strings.TrimLeft(name, "."))
+	}, strings.TrimLeft(job.RoomName, "."))
+	switch {
+	case name != "":
+		return name
+	case job.ID != "":
+		return job.ID
+	default:
+		return "recording"
+	}
+}
+
+// A file system takes 255 bytes a part, of which ".part2", ".mp4" and ".json"
+// need some; S3 takes 1024 in all.
+const (
+	longestPart = 200
+	longestPath = 1000
+)
+
+// fitPath shortens what templates made too long.
+func fitPath(p string) string {
+	parts := strings.Split(p, "/")
+	for most := longestPart; ; most /= 2 {
+		for i := range parts {
+			parts[i] = fit(parts[i], most)
+		}
+		if p = strings.Join(parts, "/"); len(p) <= longestPath || most <= longestPart/8 {
+			return p
+		}
+	}
+}
+
+// fit cuts a name and marks what it was, so that two long ones stay two.
+func fit(name string, most int) string {
+	if len(name) <= most {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	mark := "~" + hex.EncodeToString(sum[:4])
+	return strings.ToValidUTF8(name[:most-len(mark)], "") + mark
 }

@@ -1,10 +1,11 @@
 package recorder
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -47,7 +48,7 @@ func (r *Recorder) Run(ctx context.Context, task Task, commands <-chan Command, 
 	l := &life{
 		Recorder: r, task: task, job: task.Job, rec: task.Recording.Clone(),
 		scrub: NewScrubber(task.Job), cancel: cancel, report: report,
-		updates: make(chan Update, 16), hurry: make(chan struct{}),
+		updates: make(chan Update), hurry: make(chan struct{}),
 	}
 	done := make(chan struct{})
 	commanderEnded := make(chan struct{})
@@ -81,37 +82,56 @@ type life struct {
 }
 
 // command turns commands into a cancel or an update, so that a stop reaches a
-// recording in every phase.
+// recording in every phase. Updates wait until the recording is active.
 func (l *life) command(ctx context.Context, commands <-chan Command, done <-chan struct{}) {
+	var waiting []Update
 	stopped, hurried := false, false
+	stop := func(s Stop) {
+		if (s.Now || stopped) && !hurried {
+			hurried = true
+			close(l.hurry)
+		}
+		stopped = true
+		l.cancel(s)
+	}
+	ctxDone := ctx.Done()
 	for {
+		var updates chan<- Update
+		var next Update
+		if len(waiting) > 0 {
+			updates, next = l.updates, waiting[0]
+		}
 		select {
 		case <-done:
 			return
+		case <-ctxDone:
+			ctxDone = nil
+			if !stopped && stopOf(ctx).Now {
+				stop(stopOf(ctx))
+			}
+		case updates <- next:
+			waiting = waiting[1:]
 		case c, ok := <-commands:
-			if !ok {
+			switch {
+			case !ok:
 				commands = nil
-				continue
+			case c.Kind == CommandUpdate:
+				waiting = append(waiting, c.Update)
+			case c.Kind == CommandStop:
+				stop(Stop{Reason: cmp.Or(c.Reason, EndStopped), Now: c.Now})
+			default:
+				l.Log.Warn("an unknown command is ignored", zap.String("command", string(c.Kind)))
 			}
-			if c.Kind == CommandUpdate {
-				select {
-				case l.updates <- c.Update:
-				case <-ctx.Done():
-				}
-				continue
-			}
-			if (c.Now || stopped) && !hurried {
-				hurried = true
-				close(l.hurry)
-			}
-			stopped = true
-			reason := c.Reason
-			if reason == "" {
-				reason = EndStopped
-			}
-			l.cancel(Stop{Reason: reason, Now: c.Now})
 		}
 	}
+}
+
+// stopOf gives why ctx was cancelled; without a Stop somebody just wanted an end.
+func stopOf(ctx context.Context) Stop {
+	var stop Stop
+	errors.As(context.Cause(ctx), &stop)
+	stop.Reason = cmp.Or(stop.Reason, EndStopped)
+	return stop
 }
 
 func (l *life) run(ctx context.Context) {
@@ -148,19 +168,7 @@ func (l *life) open(ctx context.Context) error {
 		return err
 	}
 	l.pipeline, l.piped = p, make(chan error, 1)
-	pipeCtx := context.WithoutCancel(ctx)
-	pipeCtx, end := context.WithCancel(pipeCtx)
-	go func() {
-		l.piped <- p.Run(pipeCtx)
-		end()
-	}()
-	go func() { // the pipeline ends with the recording, not with the session
-		select {
-		case <-ctx.Done():
-		case <-pipeCtx.Done():
-		}
-		end()
-	}()
+	go func() { l.piped <- p.Run(ctx) }()
 	return nil
 }
 
@@ -184,27 +192,46 @@ func (l *life) stream(url string) Output {
 func (l *life) start(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	loaded := make(chan error, 1)
-	go func() { loaded <- l.load(ctx) }()
+	begun := make(chan error, 1)
+	go func() {
+		err := l.load(ctx)
+		if err == nil {
+			err = l.begin(ctx)
+		}
+		begun <- err
+	}()
 	select {
-	case err := <-loaded:
+	case err := <-begun:
 		if err != nil {
 			return err
 		}
 	case err := <-l.piped:
 		l.piped <- err
-		stop(err)
-		<-loaded
 		if err == nil {
-			err = context.Cause(ctx)
+			err = errEndedByItself()
 		}
+		stop(err)
+		<-begun
 		return AsError(err, CodePipeline)
-	}
-	if err := l.pipeline.Begin(ctx); err != nil {
-		return err
 	}
 	l.rec.Status, l.rec.StartedAt = StatusActive, l.Now().UnixNano()
 	l.tell()
+	return nil
+}
+
+func errEndedByItself() error {
+	return Errorf(CodePipeline, "the pipeline ended by itself")
+}
+
+// begin lets the pipeline write. Capture runs since before the page loaded, so
+// that one which is not there by now is stuck.
+func (l *life) begin(ctx context.Context) error {
+	timeout := l.job.Limits.Start()
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, Errorf(CodePipeline, "capture did not begin within %s", timeout))
+	defer cancel()
+	if err := causeOf(ctx, l.pipeline.Begin(ctx)); err != nil {
+		return AsError(err, CodePipeline)
+	}
 	return nil
 }
 
@@ -230,14 +257,19 @@ func (l *life) load(ctx context.Context) error {
 }
 
 func (l *life) loadOnce(ctx context.Context, url string) error {
-	timeout := l.job.Limits.Start()
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, Errorf(CodeStartTimeout,
-		"Start signal not received: the page did not log %s within %s", l.marker(), timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, l.job.Limits.Start(), l.lateStart())
 	defer cancel()
 	if err := l.session.Navigate(ctx, url); err != nil {
 		return causeOf(ctx, err)
 	}
 	return causeOf(ctx, l.session.Wait(ctx, l.marker()))
+}
+
+func (l *life) lateStart() error {
+	if l.marker() == MarkerLoaded {
+		return Errorf(CodeStartTimeout, "the page did not load within %s", l.job.Limits.Start())
+	}
+	return Errorf(CodeStartTimeout, "Start signal not received: the page did not log %s within %s", l.marker(), l.job.Limits.Start())
 }
 
 // causeOf prefers the reason of a context's end over "context canceled".
@@ -257,20 +289,21 @@ func (l *life) marker() Marker {
 
 // failStart says why there is no recording: stopped, or failed with a diagnosis.
 func (l *life) failStart(ctx context.Context, err error) {
-	var stop Stop
-	if errors.As(err, &stop) || errors.As(context.Cause(ctx), &stop) {
-		l.rec.Fail(Errorf(CodeAborted, "Stop called before pipeline could start"), CodeAborted, stop.Reason)
+	if ctx.Err() != nil {
+		l.rec.Fail(Errorf(CodeAborted, "Stop called before pipeline could start"), CodeAborted, stopOf(ctx).Reason)
 		return
-	}
-	if l.session != nil && !errors.Is(err, ErrSessionDied) {
-		l.diagnose(ctx)
 	}
 	reason := EndStartFailed
 	switch {
+	case l.session == nil: // no page was asked yet: another try, or another worker, may have one
+		err, reason = AsError(err, CodeUnavailable), EndSessionDied
 	case errors.Is(err, ErrSessionDied):
 		reason = EndSessionDied
-	case CodeOf(err) == CodePipeline:
-		reason = EndPipeline
+	case l.pipeline == nil, CodeOf(err) == CodePipeline:
+		err, reason = AsError(err, CodePipeline), EndPipeline
+	}
+	if l.session != nil && reason != EndSessionDied {
+		l.diagnose(ctx)
 	}
 	l.rec.Fail(l.scrub.Error(AsError(err, CodeInternal)), CodeInternal, reason)
 }
@@ -281,112 +314,10 @@ func (l *life) diagnose(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), diagnoseTimeout)
 	defer cancel()
 	d := l.session.Diagnose(ctx)
+	d.Console = slices.Clone(d.Console) // the session may go on writing to its own
 	for i, line := range d.Console {
 		d.Console[i] = l.scrub.Text(line)
 	}
-	d.PageError, d.NetError = l.scrub.Text(d.PageError), l.scrub.Text(d.NetError)
+	d.PageError, d.NetError, d.URL = l.scrub.Text(d.PageError), l.scrub.Text(d.NetError), l.scrub.Text(d.URL)
 	l.rec.Diagnosis = &d
-}
-
-// finish ends the pipeline and the session, in this order, and accounts for
-// what there is.
-func (l *life) finish() {
-	l.rec.Status = StatusEnding
-	if l.piped != nil {
-		l.endPipeline()
-	}
-	l.rec.EndedAt = l.Now().UnixNano()
-	l.account()
-	l.tell()
-	if l.session != nil {
-		if err := l.session.Close(); err != nil {
-			l.Log.Warn("the session did not close cleanly", zap.String("error", l.scrub.Text(err.Error())))
-		}
-	}
-}
-
-func (l *life) endPipeline() {
-	ended := make(chan struct{})
-	go func() {
-		select {
-		case <-l.hurry:
-			if h, ok := l.pipeline.(Hurrier); ok {
-				h.Hurry()
-			}
-		case <-ended:
-		}
-	}()
-	l.cancel(Stop{Reason: l.rec.EndReason})
-	l.tell()
-	err := <-l.piped
-	close(ended)
-	if err != nil && l.rec.Error == nil {
-		l.rec.Error = l.scrub.Error(AsError(err, CodePipeline))
-		if l.rec.EndReason != EndPipeline {
-			l.Log.Warn("the pipeline did not end cleanly", zap.String("error", l.rec.Error.Message))
-		}
-	}
-}
-
-// account fills the results from the pipeline's last snapshot and the disk.
-func (l *life) account() {
-	if l.pipeline == nil || l.rec.StartedAt == 0 {
-		for i := range l.rec.Files {
-			l.rec.Files[i].State = FileEmpty
-		}
-		return
-	}
-	opts := l.job.Options()
-	snap := l.pipeline.Snapshot()
-	l.apply(snap)
-	for i := range l.rec.Files {
-		f := &l.rec.Files[i]
-		name := MediaName(i, *f)
-		info, err := os.Stat(filepath.Join(l.task.Dir, name))
-		if err != nil || info.Size() == 0 {
-			f.State, f.Error = FileEmpty, "nothing was recorded"
-			continue
-		}
-		f.State, f.Size = FilePending, info.Size()
-		for _, out := range snap.Files {
-			if out.ID == name {
-				f.Partial, f.Codecs = !out.Final, out.Codecs
-			}
-		}
-		if !l.job.AudioOnly && extension(f.Filename) != ExtOGG && extension(f.Filename) != ExtMP3 {
-			f.Width, f.Height = opts.Width, opts.Height
-		}
-	}
-}
-
-// apply copies a snapshot into the recording.
-func (l *life) apply(snap Snapshot) {
-	l.rec.Stats = snap.Stats
-	if len(snap.Streams) > 0 {
-		l.rec.Streams = snap.Streams
-		for i := range l.rec.Streams {
-			l.rec.Streams[i].Error = l.scrub.Text(l.rec.Streams[i].Error)
-		}
-	}
-	for i := range l.rec.Files {
-		f := &l.rec.Files[i]
-		for _, out := range snap.Files {
-			if out.ID != MediaName(i, *f) {
-				continue
-			}
-			f.Size, f.Duration = out.Bytes, int64(out.Duration)
-			if !out.StartedAt.IsZero() {
-				f.StartedAt = out.StartedAt.UnixNano()
-				f.EndedAt = out.StartedAt.Add(out.Duration).UnixNano()
-				l.rec.StartedAt = f.StartedAt
-			}
-		}
-	}
-}
-
-func (l *life) tell() {
-	l.rec.UpdatedAt = l.Now().UnixNano()
-	if l.report != nil {
-		l.report(l.rec.Clone())
-	}
 }

@@ -30,21 +30,22 @@ func (w *Worker) recoverEntry(ctx context.Context, entry SpoolEntry) {
 	task := entry.Task()
 	log := w.Log.With(zap.String("job", task.Job.ID), zap.String("room", task.Job.RoomName))
 	rec := task.Recording
-	if rec.Status != StatusEnding {
+	if rec.Status != StatusEnding || rec.EndedAt == 0 { // ending, but cut off while it was finalised
 		rec = Salvage(rec, task.Dir, Errorf(CodeWorkerLost, "the worker ended while it recorded; this is what there was until then"),
 			EndWorkerLost, w.Now().UnixNano())
-		if err := entry.Save(rec); err != nil {
-			log.Error("the spool does not take the state", zap.Error(err))
-		}
+		w.save(entry, rec, log)
 	}
 	log.Info("taking up what an earlier life left", zap.String("status", string(rec.Status)))
 	lease, err := w.adopt(ctx, task.Job.ID, log)
 	switch {
 	case ctx.Err() != nil:
+		if err == nil {
+			lease.Abandon()
+		}
 		w.close(entry, log)
 	case err != nil:
 		w.deliverOrphan(ctx, entry, rec, log)
-	case rec.StartedAt == 0 && !rec.EndReason.final():
+	case deservesRetry(rec):
 		// Nothing was recorded: the job deserves another try, not a failure.
 		w.release(ctx, lease, rec.Error, log)
 		w.free(entry, log)
@@ -52,10 +53,6 @@ func (w *Worker) recoverEntry(ctx context.Context, entry SpoolEntry) {
 		w.deliver(ctx, lease, entry, rec, log)
 	}
 }
-
-// final reports whether a recording without media ended for a reason that
-// another try would not change.
-func (r EndReason) final() bool { return r != EndWorkerLost && r != EndChildDied }
 
 // adopt asks until Redis answers.
 func (w *Worker) adopt(ctx context.Context, id string, log *zap.Logger) (Lease, error) {

@@ -1,11 +1,14 @@
 package recorder
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"maps"
 	"net/url"
 	"regexp"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -17,18 +20,19 @@ func StreamID(rawURL string) string {
 }
 
 // RedactStreamURL shows an ingest URL as LiveKit does:
-// rtmp://host/app/{abc...xyz}. User info and query are hidden as a whole.
+// rtmp://host/app/{abc...xyz}. User info, query and fragment are hidden as a whole.
 func RedactStreamURL(rawURL string) string {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Host == "" {
-		return "{redacted}"
+		return hidden
 	}
-	dir, key := "", strings.Trim(u.Path, "/")
+	// Escaped, so that a key that holds %2F stays one part.
+	dir, key := "", strings.Trim(u.EscapedPath(), "/")
 	if i := strings.LastIndex(key, "/"); i >= 0 {
 		dir, key = key[:i+1], key[i+1:]
 	}
-	if u.RawQuery != "" {
-		key += "?" + u.RawQuery
+	if u.RawQuery != "" || u.Fragment != "" {
+		key += "?" // what is shown of a key is its ends, and this one's is elsewhere
 	}
 	return u.Scheme + "://" + u.Host + "/" + dir + "{" + shorten(key) + "}"
 }
@@ -49,22 +53,33 @@ func RedactURL(rawURL string) string {
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return "{redacted}"
+		return hidden
 	}
 	if u.User != nil {
 		u.User = url.User("redacted")
 	}
-	if u.RawQuery != "" {
-		q := u.Query()
-		for name := range q {
-			q[name] = []string{"redacted"}
-		}
-		u.RawQuery = q.Encode()
-	}
+	u.RawQuery = redactQuery(u.RawQuery)
 	if u.Fragment != "" && strings.ContainsAny(u.Fragment, "=") {
 		u.Fragment, u.RawFragment = "redacted", ""
 	}
 	return u.String()
+}
+
+// redactQuery keeps the names, in their order. A query without names may be one secret.
+func redactQuery(raw string) string {
+	if raw == "" {
+		return ""
+	}
+	parts := strings.Split(raw, "&")
+	for i, part := range parts {
+		name, _, named := strings.Cut(part, "=")
+		if named {
+			parts[i] = name + "=redacted"
+		} else if part != "" {
+			parts[i] = "redacted"
+		}
+	}
+	return strings.Join(parts, "&")
 }
 
 // Redacted gives a copy of the job that may be shown and kept.
@@ -92,55 +107,68 @@ func hide(s string) string {
 	if s == "" {
 		return ""
 	}
-	return "{redacted}"
+	return hidden
 }
 
 // Scrubber removes the secrets of one or more jobs from any text: log lines,
 // errors of C libraries, a page's console. The zero value scrubs nothing but
-// what looks like a secret in a URL.
-type Scrubber struct{ replacer *strings.Replacer }
+// what looks like a secret.
+type Scrubber struct {
+	pairs    map[string]string // a secret's spellings and what stands in; never changed
+	replacer *strings.Replacer
+}
 
 // NewScrubber knows the secrets of job and any more that are given.
 func NewScrubber(job Job, more ...string) Scrubber {
-	pairs := map[string]string{}
-	for _, s := range more {
-		addSecret(pairs, s, "{redacted}")
+	return Scrubber{}.with(job, more)
+}
+
+// With gives a Scrubber that knows the secrets of job and of ingest URLs as well.
+func (s Scrubber) With(job Job, streamURLs ...string) Scrubber {
+	job = job.Clone()
+	job.Streams = append(job.Streams, StreamOutput{URLs: streamURLs})
+	return s.with(job, nil)
+}
+
+func (s Scrubber) with(job Job, more []string) Scrubber {
+	pairs := maps.Clone(s.pairs)
+	if pairs == nil {
+		pairs = map[string]string{}
 	}
-	addSecret(pairs, job.Token, "{redacted}")
+	for _, s := range more {
+		addSecret(pairs, s, hidden)
+	}
+	addSecret(pairs, job.Token, hidden)
 	for _, raw := range []string{job.URL, job.CustomBaseURL, job.LiveKitURL} {
 		addURLSecrets(pairs, raw)
 	}
 	for _, f := range job.Files {
 		addURLSecrets(pairs, f.UploadURL)
 		if f.S3 != nil {
+			addURLSecrets(pairs, f.S3.Endpoint)
 			for _, s := range []string{f.S3.AccessKey, f.S3.Secret, f.S3.SessionToken} {
-				addSecret(pairs, s, "{redacted}")
+				addSecret(pairs, s, hidden)
 			}
 		}
 	}
 	for _, u := range job.StreamURLs() {
 		addStreamSecrets(pairs, u)
 	}
-	return Scrubber{replacer: replacerOf(pairs)}
-}
-
-// With gives a Scrubber that knows the secrets of an ingest URL as well.
-func (s Scrubber) With(job Job, streamURLs ...string) Scrubber {
-	job = job.Clone()
-	job.Streams = append(job.Streams, StreamOutput{URLs: streamURLs})
-	return NewScrubber(job)
+	return Scrubber{pairs: pairs, replacer: replacerOf(pairs)}
 }
 
 func addStreamSecrets(pairs map[string]string, rawURL string) {
-	redacted := RedactStreamURL(rawURL)
-	addSecret(pairs, rawURL, redacted)
+	addSecret(pairs, rawURL, RedactStreamURL(rawURL))
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return
 	}
-	path := strings.Trim(u.Path, "/")
-	key := path[strings.LastIndex(path, "/")+1:]
-	addSecret(pairs, key, "{"+shorten(key)+"}")
+	for _, path := range []string{u.EscapedPath(), u.Path} {
+		path = strings.Trim(path, "/")
+		key := path[strings.LastIndex(path, "/")+1:]
+		addSecret(pairs, key, "{"+shorten(key)+"}")
+	}
+	addSecret(pairs, u.Fragment, hidden)
 	addURLSecrets(pairs, rawURL)
 }
 
@@ -157,39 +185,53 @@ func addURLSecrets(pairs map[string]string, rawURL string) {
 			addSecret(pairs, p, "redacted")
 		}
 	}
-	if u.RawQuery != "" {
-		addSecret(pairs, u.RawQuery, "{redacted}")
-	}
-	for _, values := range u.Query() {
-		for _, v := range values {
-			addSecret(pairs, v, "{redacted}")
+	addSecret(pairs, u.RawQuery, hidden)
+	for part := range strings.SplitSeq(u.RawQuery, "&") {
+		name, value, named := strings.Cut(part, "=")
+		if !named {
+			value = name
+		}
+		addSecret(pairs, value, hidden) // as its owner spelled it
+		if plain, err := url.QueryUnescape(value); err == nil {
+			addSecret(pairs, plain, hidden)
 		}
 	}
 	if strings.Contains(u.Fragment, "=") {
-		addSecret(pairs, u.Fragment, "{redacted}")
+		addSecret(pairs, u.Fragment, hidden)
+		addSecret(pairs, u.EscapedFragment(), hidden)
 	}
 }
 
-const shortestSecret = 6
+const (
+	shortestSecret = 6
+	hidden         = "{redacted}"
+)
 
 func addSecret(pairs map[string]string, secret, instead string) {
 	if len(secret) < shortestSecret {
 		return
 	}
-	for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
+	for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), jsonForm(secret)} {
 		if _, known := pairs[form]; !known {
 			pairs[form] = instead
 		}
 	}
 }
 
-func replacerOf(pairs map[string]string) *strings.Replacer {
-	secrets := make([]string, 0, len(pairs))
-	for s := range pairs {
-		secrets = append(secrets, s)
+// jsonForm is how a secret looks inside a JSON text.
+func jsonForm(secret string) string {
+	text, err := json.Marshal(secret)
+	if err != nil {
+		return secret
 	}
+	return strings.Trim(string(text), `"`)
+}
+
+func replacerOf(pairs map[string]string) *strings.Replacer {
 	// strings.Replacer takes the first pair that matches: longest first.
-	sort.Slice(secrets, func(a, b int) bool { return len(secrets[a]) > len(secrets[b]) })
+	secrets := slices.SortedFunc(maps.Keys(pairs), func(a, b string) int {
+		return cmp.Or(len(b)-len(a), strings.Compare(a, b))
+	})
 	var args []string
 	for _, s := range secrets {
 		args = append(args, s, pairs[s])
@@ -197,7 +239,7 @@ func replacerOf(pairs map[string]string) *strings.Replacer {
 	return strings.NewReplacer(args...)
 }
 
-// Text gives text without the secrets.
+// Text gives text without the secrets. Scrubbing twice is as good as once.
 func (s Scrubber) Text(text string) string {
 	if s.replacer != nil {
 		text = s.replacer.Replace(text)
@@ -214,21 +256,68 @@ func (s Scrubber) Error(err *Error) *Error {
 }
 
 var (
-	jsonSecret = regexp.MustCompile(`(?i)("?(?:access_?key|secret|session_?token|token|password|api_?key|authorization|stream_?key)"?\s*[:=]\s*"?)[^"\s,;&}]+`)
-	urlQuery   = regexp.MustCompile(`(?i)((?:https?|wss?|rtmps?|srt)://[^\s"'?#]*\?)[^\s"'<>]*`)
-	ingestKey  = regexp.MustCompile(`(?i)\b((?:rtmps?|srt)://[^\s"'/?]+/(?:[^\s"'/?]+/)*)[^\s"'/?{}]+`)
-	userInfo   = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+]*://)[^\s"'/@]+@`)
+	// A name, then its value: quoted, quoted within a quoted text, or bare.
+	namedSecret = regexp.MustCompile(`(?i)((?:access_?key|secret|session_?token|token|passw(?:or)?d|api_?key|authorization|` +
+		`stream_?key|signature|credential)[\w-]*\\*["']?\s*[:=]\s*)` +
+		`("(?:[^"\\]|\\.)*"?|\\+"[^"\\]*|(?:(?:bearer|basic)\s+)?[^"'\s,;&}\]\\]+)`)
+	urlQuery  = regexp.MustCompile(`(?i)((?:https?|wss?|rtmps?|srt)://[^\s"'?#<>]*\?)[^\s"'<>]*`)
+	urlHash   = regexp.MustCompile(`(?i)((?:https?|wss?)://[^\s"'?#<>]*(?:\?{redacted})?#)[^\s"'<>]*=[^\s"'<>]*`)
+	ingestURL = regexp.MustCompile(`(?i)\b((?:rtmps?|srt)://[^\s"'/?<>]+/)([^\s"'?<>]+)`)
+	userInfo  = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+]*://)[^\s"'/?#<>]+@`)
+	jwt       = regexp.MustCompile(`\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?`)
 )
 
 // ScrubText hides what looks like a secret in text nobody knows the job of,
 // such as an entry that could not be parsed: values named like secrets, query
-// strings, stream keys and user info.
+// strings, stream keys, JWTs and user info.
 func ScrubText(text string) string {
+	if strings.Contains(text, "eyJ") {
+		text = jwt.ReplaceAllString(text, hidden)
+	}
 	if !strings.ContainsAny(text, ":=") {
 		return text
 	}
 	text = userInfo.ReplaceAllString(text, "${1}redacted@")
-	text = urlQuery.ReplaceAllString(text, "${1}{redacted}")
-	text = ingestKey.ReplaceAllString(text, "${1}{...}")
-	return jsonSecret.ReplaceAllString(text, "${1}{redacted}")
+	text = urlQuery.ReplaceAllString(text, "${1}"+hidden)
+	text = urlHash.ReplaceAllString(text, "${1}"+hidden)
+	text = replaceValue(ingestURL, text, hideKey)
+	return replaceValue(namedSecret, text, hideValue)
+}
+
+// replaceValue replaces the second group of every match.
+func replaceValue(re *regexp.Regexp, text string, instead func(string) string) string {
+	var b strings.Builder
+	end := 0
+	for _, m := range re.FindAllStringSubmatchIndex(text, -1) {
+		b.WriteString(text[end:m[4]])
+		b.WriteString(instead(text[m[4]:m[5]]))
+		end = m[5]
+	}
+	b.WriteString(text[end:])
+	return b.String()
+}
+
+// hideKey hides the last part of an ingest URL's path unless that was done.
+func hideKey(path string) string {
+	dir, key := "", strings.TrimRight(path, "/")
+	if i := strings.LastIndex(key, "/"); i >= 0 {
+		dir, key = key[:i+1], key[i+1:]
+	}
+	if key == "" || strings.HasPrefix(key, "{") {
+		return path
+	}
+	return dir + "{...}"
+}
+
+// hideValue keeps the quotes around a value, so that what was JSON stays it.
+func hideValue(value string) string {
+	open := value[:len(value)-len(strings.TrimLeft(value, `\"`))]
+	inner := strings.TrimPrefix(value, open)
+	if strings.HasPrefix(inner, strings.TrimSuffix(hidden, "}")) || inner == "" {
+		return value
+	}
+	if strings.HasPrefix(open, `"`) && strings.HasSuffix(inner, `"`) {
+		return `"` + hidden + `"`
+	}
+	return open + hidden
 }

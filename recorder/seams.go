@@ -175,8 +175,7 @@ type PipelineSpec struct {
 type Pipeline interface {
 	// Run captures from the call on, but writes nothing before Begin. It returns
 	// when every output is finalised: after ctx is done (nil, for that is how a
-	// recording ends) or after an error that ends it. A second, harder end is
-	// ErrFinaliseNow as ctx's cause: streams are not flushed then.
+	// recording ends) or after an error that ends it. See Hurrier for a harder end.
 	Run(ctx context.Context) error
 	// Begin lets pictures and sound through to the outputs; the next captured frame is the
 	// first of every output. It waits until capture runs.

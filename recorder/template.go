@@ -13,6 +13,9 @@ func PageURL(job Job, livekitURL string) (string, error) {
 	if err != nil {
 		return "", Errorf(CodeInvalid, "custom_base_url is no valid URL")
 	}
+	if base.Host == "" {
+		return "", Errorf(CodeInvalid, "custom_base_url: a room needs the URL of its template page")
+	}
 	if job.LiveKitURL != "" {
 		livekitURL = job.LiveKitURL
 	}

@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"path"
 	"regexp"
@@ -68,7 +69,7 @@ func validateName(f *Faults, field, name string, longest int) {
 	case len(name) > longest:
 		f.add(field, name, "is longer than %d bytes: shorten it", longest)
 	case !utf8.ValidString(name), strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		f.add(field, fmt.Sprintf("%q", name), "holds control characters or is no UTF-8: remove them")
+		f.add(field, name, "holds control characters or is no UTF-8: remove them")
 	}
 }
 
@@ -84,15 +85,17 @@ func validateURL(f *Faults, field, raw string, schemes ...string) {
 		// url.Error quotes the URL, which may hold a secret.
 		f.add(field, "{redacted}", "is no valid URL: give an absolute one that begins with %s", allowed)
 	case !slices.Contains(schemes, strings.ToLower(u.Scheme)):
-		f.add(field, schemeOf(raw, u), "the scheme is not allowed here: give a URL that begins with %s", allowed)
+		f.add(field, schemeOf(u), "the scheme is not allowed here: give a URL that begins with %s", allowed)
 	case u.Hostname() == "":
 		f.add(field, RedactURL(raw), "names no host: give an absolute URL such as %s://host/path", schemes[0])
 	}
 }
 
-func schemeOf(raw string, u *url.URL) string {
-	if u.Scheme == "" {
-		return RedactURL(raw)
+// schemeOf shows what raw has for a scheme. In a stream key with a colon it may
+// be the key's first half: then nothing is shown.
+func schemeOf(u *url.URL) string {
+	if u.Scheme == "" || len(u.Scheme) > len("view-source") {
+		return "{redacted}"
 	}
 	return u.Scheme + ":…"
 }
@@ -154,10 +157,11 @@ func (j Job) validateOutputs(f *Faults) {
 	for i, out := range j.Files {
 		field := fmt.Sprintf("file_outputs[%d]", i)
 		out.validate(f, field, j)
-		if other, ok := taken[out.Filepath]; ok {
+		name := ResolvePath(j, out.Filepath, time.Time{}, 1) // "x" and "x.mp4" are one
+		if other, ok := taken[name]; ok {
 			f.add(field+".filepath", out.Filepath, "is also the path of %s: give each file its own", other)
 		}
-		taken[out.Filepath] = field
+		taken[name] = field
 	}
 	seen := map[string]bool{}
 	for i, s := range j.Streams {
@@ -180,7 +184,7 @@ func validateStreamURL(f *Faults, field, raw string) {
 	case err != nil:
 		f.add(field, "{redacted}", "is no valid URL: write rtmp://host/app/key or rtmps://host/app/key")
 	case !slices.Contains([]string{"rtmp", "rtmps"}, strings.ToLower(u.Scheme)):
-		f.add(field, schemeOf(RedactStreamURL(raw), u), "use an ingest URL that begins with rtmp:// or rtmps://")
+		f.add(field, schemeOf(u), "use an ingest URL that begins with rtmp:// or rtmps://")
 	case u.Hostname() == "" || strings.Count(strings.Trim(u.Path, "/"), "/") < 1:
 		f.add(field, RedactStreamURL(raw), "write host, application and stream key: rtmp://host/app/key")
 	case strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r == 0x7f }):
@@ -206,7 +210,7 @@ func (o FileOutput) validate(f *Faults, field string, j Job) {
 }
 
 func validateFilepath(f *Faults, field, p string) {
-	validateName(f, field, p, 1000)
+	validateName(f, field, p, longestPath)
 	switch {
 	case p == "":
 	case strings.HasPrefix(p, "/"), strings.Contains(p, "\\"):
@@ -214,9 +218,13 @@ func validateFilepath(f *Faults, field, p string) {
 	case slices.Contains(strings.Split(p, "/"), ".."), slices.Contains(strings.Split(p, "/"), "."), strings.Contains(p, "//"):
 		f.add(field, p, "leaves or blurs its directory: remove the %q parts", "..")
 	}
-	for _, part := range strings.Split(p, "/") {
-		if len(part) > 200 {
-			f.add(field, part, "has a part longer than 200 bytes: shorten it")
+	parts := strings.Split(p, "/")
+	if most := 16; len(parts) > most {
+		f.add(field, p, "is more than %d directories deep: make it flatter", most)
+	}
+	for _, part := range parts {
+		if len(part) > longestPart {
+			f.add(field, part, "has a part longer than %d bytes: shorten it", longestPart)
 		}
 	}
 	for _, name := range templatePattern.FindAllString(path.Clean(p), -1) {
@@ -280,12 +288,14 @@ func validateMetadataAt(f *Faults, field string, m map[string]string) {
 	if len(m) > 64 {
 		f.add(field, len(m), "at most 64 entries: remove some")
 	}
-	for k, v := range m {
-		if k == "" || len(k) > 256 || len(v) > 2048 {
-			f.add(field+"."+k, v, "keys have 1 to 256 bytes, values at most 2048")
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		// The value is the client's own: its length says enough.
+		size := fmt.Sprintf("%d bytes", len(m[k]))
+		if k == "" || len(k) > 256 || len(m[k]) > 2048 {
+			f.add(field+"."+k, size, "keys have 1 to 256 bytes, values at most 2048")
 		}
-		if strings.ContainsAny(k+v, "\r\n\x00") {
-			f.add(field+"."+k, v, "holds line breaks or NUL: remove them")
+		if strings.ContainsAny(k+m[k], "\r\n\x00") {
+			f.add(field+"."+k, size, "holds line breaks or NUL: remove them")
 		}
 	}
 }
@@ -304,7 +314,7 @@ func ValidateUpdate(u Update) error {
 		validateStreamURL(&f, fmt.Sprintf("add_stream_urls[%d]", i), raw)
 	}
 	for i, raw := range u.RemoveStreamURLs {
-		if !strings.HasPrefix(raw, "st_") {
+		if !isStreamID(raw) {
 			validateStreamURL(&f, fmt.Sprintf("remove_stream_urls[%d]", i), raw)
 		}
 	}

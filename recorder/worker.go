@@ -30,7 +30,8 @@ type Worker struct {
 	Log          *zap.Logger
 
 	mu      sync.Mutex
-	running map[string]chan<- Command
+	running map[*slot]struct{}
+	ending  *Stop          // what a shutdown told every recording; late ones too
 	jobs    sync.WaitGroup // everything between claim and end
 	media   sync.WaitGroup // the part of it that records
 }
@@ -39,7 +40,7 @@ type Worker struct {
 // running recordings go on for DrainTimeout, ends them with EndDrained, and
 // delivers. A value on hurry, or its close, ends them at once.
 func (w *Worker) Run(ctx context.Context, hurry <-chan struct{}) error {
-	w.running = map[string]chan<- Command{}
+	w.running = map[*slot]struct{}{}
 	// Jobs outlive ctx: it only ends the claiming.
 	jobCtx, stopDelivery := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopDelivery()
@@ -87,53 +88,6 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// drain waits for what runs. The order: recordings, then deliveries.
-func (w *Worker) drain(hurry <-chan struct{}, stopDelivery func()) {
-	recorded := after(&w.media)
-	timeout := time.NewTimer(w.DrainTimeout)
-	defer timeout.Stop()
-	w.Log.Info("draining", zap.Int("recordings", w.count()), zap.Duration("drain_timeout", w.DrainTimeout))
-	grace, hurried := w.DeliverGrace, false
-	for open := true; open; {
-		select {
-		case <-recorded:
-			open = false
-		case <-timeout.C:
-			w.Log.Info("drain timeout: finalising what runs")
-			w.broadcast(Command{Kind: CommandStop, Reason: EndDrained})
-		case <-hurry:
-			hurry, hurried = nil, true
-			grace = min(grace, hurriedGrace)
-			w.broadcast(Command{Kind: CommandStop, Reason: EndDrained, Now: true})
-		}
-	}
-	delivered := after(&w.jobs)
-	last := time.NewTimer(grace)
-	defer last.Stop()
-	select {
-	case <-delivered:
-		return
-	case <-last.C:
-	case <-hurry:
-		hurried = true
-	}
-	w.Log.Warn("deliveries go on when the worker is back", zap.Bool("hurried", hurried))
-	stopDelivery()
-	<-delivered
-}
-
-// hurriedGrace is what a delivery gets after a second signal.
-const hurriedGrace = 10 * time.Second
-
-func after(wg *sync.WaitGroup) <-chan struct{} {
-	done := make(chan struct{})
-	go func() {
-		wg.Wait()
-		close(done)
-	}()
-	return done
-}
-
 func (w *Worker) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -145,22 +99,10 @@ func (w *Worker) Running() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	ids := make([]string, 0, len(w.running))
-	for id := range w.running {
-		ids = append(ids, id)
+	for s := range w.running {
+		ids = append(ids, s.job)
 	}
 	return ids
-}
-
-func (w *Worker) broadcast(c Command) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for id, ch := range w.running {
-		select {
-		case ch <- c:
-		default:
-			w.Log.Warn("a recording does not take commands", zap.String("job", id))
-		}
-	}
 }
 
 // work sees one job through. freeSlot is called as soon as it records no more.
@@ -187,12 +129,21 @@ func (w *Worker) work(ctx context.Context, lease Lease, freeSlot func()) {
 		w.deliverOrphan(ctx, entry, rec, log)
 		return
 	}
-	if rec.StartedAt == 0 && rec.Error != nil && Retryable(rec.Error) && rec.EndReason != EndStartFailed {
+	if deservesRetry(rec) {
 		w.release(ctx, lease, rec.Error, log)
 		w.free(entry, log)
 		return
 	}
 	w.deliver(ctx, lease, entry, rec, log)
+}
+
+// deservesRetry reports whether a recording without media ended for a reason
+// that another try would change: a page that fails was tried often enough.
+func deservesRetry(rec Recording) bool {
+	if rec.StartedAt != 0 || rec.Error == nil {
+		return false
+	}
+	return rec.EndReason == EndDrained || Retryable(rec.Error) && rec.EndReason != EndStartFailed
 }
 
 // task resolves what depends on the moment and the attempt. A takeover of a job
@@ -218,55 +169,60 @@ func (w *Worker) task(job Job, rec Recording) Task {
 
 // record runs the job and reports its way to the queue and the spool.
 func (w *Worker) record(ctx context.Context, lease Lease, entry SpoolEntry, log *zap.Logger) Recording {
-	ctx, cancel := context.WithCancelCause(ctx)
+	// Reports outlive the recording's context: how it ended is one of them.
+	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	task := entry.Task()
-	commands := make(chan Command, 16)
+	s := &slot{job: task.Job.ID, commands: make(chan Command, 16), cancel: cancel}
 	ended := make(chan struct{})
-	w.mu.Lock()
-	w.running[task.Job.ID] = commands
-	w.mu.Unlock()
-	defer func() {
-		close(ended)
-		w.mu.Lock()
-		delete(w.running, task.Job.ID)
-		w.mu.Unlock()
-	}()
-	go forward(lease, commands, ended, cancel)
+	defer close(ended)
+	defer w.enter(s)()
+	go forward(lease, s, ended)
 	saved := Status("")
-	return w.Runner.Run(ctx, task, commands, func(rec Recording) {
+	rec := w.Runner.Run(runCtx, task, s.commands, func(rec Recording) {
 		if rec.Status != saved {
 			saved = rec.Status
-			if err := entry.Save(rec); err != nil {
-				log.Error("the spool does not take the state", zap.Error(err))
-			}
+			w.save(entry, rec, log)
 		}
 		if err := lease.Report(ctx, rec); err != nil && !errors.Is(err, ErrLeaseLost) {
 			log.Warn("a report was refused", zap.Error(err))
 		}
 	})
+	// With EndedAt: a later life of this worker knows by it that all is accounted for.
+	w.save(entry, rec, log)
+	return rec
+}
+
+func (w *Worker) save(entry SpoolEntry, rec Recording, log *zap.Logger) {
+	if err := entry.Save(rec); err != nil {
+		log.Error("the spool does not take the state", zap.Error(err))
+	}
 }
 
 // forward brings a lease's commands and its loss to the recording.
-func forward(lease Lease, commands chan<- Command, ended <-chan struct{}, cancel context.CancelCauseFunc) {
+func forward(lease Lease, s *slot, ended <-chan struct{}) {
 	from := lease.Commands()
+	var waiting []Command // a recording that is slow to take them must not hide the lease's loss
 	for {
+		var to chan<- Command
+		var next Command
+		if len(waiting) > 0 {
+			to, next = s.commands, waiting[0]
+		}
 		select {
 		case <-ended:
 			return
 		case <-lease.Lost():
-			cancel(Stop{Reason: EndLeaseLost, Now: true})
+			s.stop(Stop{Reason: EndLeaseLost, Now: true})
 			return
+		case to <- next:
+			waiting = waiting[1:]
 		case c, ok := <-from:
 			if !ok {
 				from = nil
 				continue
 			}
-			select {
-			case commands <- c:
-			case <-ended:
-				return
-			}
+			waiting = append(waiting, c)
 		}
 	}
 }
@@ -301,6 +257,7 @@ func (w *Worker) deliver(ctx context.Context, lease Lease, entry SpoolEntry, rec
 		w.free(entry, log)
 		return
 	}
+	lease.Abandon()
 	w.close(entry, log)
 }
 
@@ -340,7 +297,11 @@ func (w *Worker) concludeLost(ctx context.Context, lease Lease, log *zap.Logger)
 			rec.Files[i].Error = cause.Message
 		}
 	}
-	w.finish(ctx, lease, Conclude(rec), log)
+	// No amending: what this worker knows of the files is older than the job.
+	if err := lease.Finish(ctx, Conclude(rec)); err != nil {
+		log.Warn("the lost job was not ended", zap.Error(err))
+		lease.Abandon()
+	}
 }
 
 func (w *Worker) free(entry SpoolEntry, log *zap.Logger) {

@@ -1,7 +1,6 @@
 package child
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,10 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"tapedeck/recorder"
 )
@@ -42,23 +44,25 @@ func (r *Runner) Run(ctx context.Context, task recorder.Task, commands <-chan re
 	if err != nil {
 		return r.salvage(task, last, recorder.Errorf(recorder.CodeUnavailable, "the recording's process did not start: %w", err))
 	}
-	answers := make(chan answer)
-	go p.readAnswers(answers)
-	stopping := p.follow(ctx, r.killAfter(), commands)
+	following := p.follow(ctx, r.killAfter(), commands)
 	final := false
-	for a := range answers {
-		last = a.Recording
-		if final = a.Final; !final {
+	p.eachAnswer(func(a answer) {
+		last, final = a.Recording, a.Final
+		if !final {
 			report(last)
 		}
-	}
-	err = p.wait()
-	close(p.ended)
-	<-stopping
+		if final || last.Status == recorder.StatusEnding {
+			p.expectEnd()
+		}
+	})
+	p.expectEnd()
+	<-p.exited
+	<-following
+	<-p.logged
 	if final {
 		return last
 	}
-	return r.salvage(task, last, recorder.Errorf(recorder.CodeChildDied, "the recording's process died: %s", describe(err)))
+	return r.salvage(task, last, recorder.Errorf(recorder.CodeChildDied, "the recording's process died: %s", describe(p.err)))
 }
 
 func (r *Runner) killAfter() time.Duration {
@@ -81,48 +85,70 @@ func describe(err error) string {
 
 // process is one child.
 type process struct {
-	cmd    *exec.Cmd
-	stdin  *json.Encoder
-	pipe   io.Closer
-	report *os.File
-	logged chan struct{}
-	ended  chan struct{}
-	log    *zap.Logger
+	cmd       *exec.Cmd
+	stdin     *os.File
+	report    *os.File
+	stderr    *os.File
+	expectEnd func()        // closes ending, once
+	ending    chan struct{} // the child has begun to end by itself
+	logged    chan struct{} // its log is complete
+	exited    chan struct{} // it is reaped, and err says how it went
+	err       error
+	log       *zap.Logger
 }
 
 func (r *Runner) start(task recorder.Task) (*process, error) {
-	reportR, reportW, err := os.Pipe()
-	if err != nil {
+	p := &process{
+		ending: make(chan struct{}), logged: make(chan struct{}), exited: make(chan struct{}),
+		log: r.Log.With(zap.String("job", task.Job.ID)),
+	}
+	p.expectEnd = sync.OnceFunc(func() { close(p.ending) })
+	if err := p.spawn(r.Command); err != nil {
 		return nil, err
 	}
-	defer reportW.Close()
-	cmd := exec.Command(r.Command[0], r.Command[1:]...)
-	cmd.ExtraFiles = []*os.File{reportW}
-	// No Pdeathsig: an orphan sees the end of stdin and finalises its file.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, errors.Join(err, reportR.Close())
-	}
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		return nil, errors.Join(err, reportR.Close())
-	}
-	p := &process{
-		cmd: cmd, stdin: json.NewEncoder(stdin), pipe: stdin, report: reportR,
-		logged: make(chan struct{}), ended: make(chan struct{}), log: r.Log.With(zap.String("job", task.Job.ID)),
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, errors.Join(err, reportR.Close())
-	}
-	go p.keepLog(stderr, filepath.Join(task.Dir, LogName), recorder.NewScrubber(task.Job))
+	go p.reap()
+	go p.keepLog(filepath.Join(task.Dir, LogName), recorder.NewScrubber(task.Job))
 	task.Job = withoutStorage(task.Job)
-	if err := p.stdin.Encode(hello{Task: task, Settings: r.Settings}); err != nil {
+	if err := p.send(hello{Task: task, Settings: r.Settings}); err != nil {
 		p.kill()
+		<-p.exited
 		<-p.logged
-		return nil, errors.Join(fmt.Errorf("hand over the task: %w", err), cmd.Wait(), reportR.Close())
+		return nil, errors.Join(fmt.Errorf("hand over the task: %w", err), p.stdin.Close(), p.report.Close())
 	}
 	return p, nil
+}
+
+// spawn starts the child. Its pipes are our own files, and not those of
+// exec.Cmd, because only these have deadlines.
+func (p *process) spawn(command []string) (err error) {
+	var ours, theirs []*os.File
+	defer func() {
+		for _, f := range theirs {
+			err = errors.Join(err, f.Close())
+		}
+		if p.cmd == nil {
+			for _, f := range ours {
+				err = errors.Join(err, f.Close())
+			}
+		}
+	}()
+	for range 3 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		ours, theirs = append(ours, r), append(theirs, w)
+	}
+	ours[0], theirs[0] = theirs[0], ours[0] // stdin goes the other way
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stdin, cmd.Stderr, cmd.ExtraFiles = theirs[0], theirs[1], []*os.File{theirs[2]}
+	// No Pdeathsig: an orphan sees the end of stdin and finalises its file.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.cmd, p.stdin, p.stderr, p.report = cmd, ours[0], ours[1], ours[2]
+	return nil
 }
 
 // withoutStorage keeps from the child what only the delivery needs: its process
@@ -135,36 +161,48 @@ func withoutStorage(job recorder.Job) recorder.Job {
 	return job
 }
 
-func (p *process) readAnswers(answers chan<- answer) {
-	defer close(answers)
-	dec := json.NewDecoder(p.report)
-	for {
+const (
+	longestAnswer = 4 << 20
+	longestLog    = 64 << 10
+	// A cut may go through a secret, which its scrubber then does not know.
+	cutMargin = 16 << 10
+	// drainTime is how long what a dead child wrote is read. Its own children may
+	// hold the pipes open for ever.
+	drainTime = 500 * time.Millisecond
+)
+
+func (p *process) eachAnswer(take func(answer)) {
+	defer p.report.Close()
+	eachLine(p.report, longestAnswer, func(line []byte, cut bool) {
 		var a answer
-		if err := dec.Decode(&a); err != nil {
+		if err := json.Unmarshal(line, &a); err != nil {
+			p.log.Warn("a line of the recording's process is no report", zap.Int("bytes", len(line)), zap.Bool("cut", cut))
 			return
 		}
-		answers <- a
-	}
+		take(a)
+	})
 }
 
 // keepLog writes the child's stderr, scrubbed, to the job's log.
-func (p *process) keepLog(stderr io.Reader, path string, scrub recorder.Scrubber) {
+func (p *process) keepLog(path string, scrub recorder.Scrubber) {
 	defer close(p.logged)
+	defer p.stderr.Close()
+	var to io.Writer = io.Discard
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		p.log.Error("the job's log cannot be kept", zap.Error(err))
-		_, _ = io.Copy(io.Discard, stderr)
-		return
+	} else {
+		defer file.Close()
+		to = file
 	}
-	defer file.Close()
-	lines := bufio.NewScanner(stderr)
-	lines.Buffer(make([]byte, 0, 64<<10), 1<<20)
-	for lines.Scan() {
-		text := scrub.Text(lines.Text())
-		fmt.Fprintln(file, text)
+	eachLine(p.stderr, longestLog, func(line []byte, cut bool) {
+		text := scrub.Text(string(line))
+		if cut {
+			text = strings.ToValidUTF8(text[:max(len(text)-cutMargin, 0)], "") + "… (cut)"
+		}
+		fmt.Fprintln(to, text)
 		p.log.Debug("child", zap.String("line", text))
-	}
-	_, _ = io.Copy(io.Discard, stderr) // a line beyond the buffer must not block the child
+	})
 }
 
 // follow forwards commands, turns the end of ctx into a stop, and kills a child
@@ -173,26 +211,34 @@ func (p *process) follow(ctx context.Context, killAfter time.Duration, commands 
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer p.pipe.Close()
-		ctxDone := ctx.Done()
+		defer p.stdin.Close()
+		ctxDone, ending := ctx.Done(), p.ending
 		var deadline <-chan time.Time
+		mustEnd := func() {
+			if deadline == nil { // a further stop gives no further time
+				deadline = time.After(killAfter)
+			}
+		}
 		for {
 			select {
-			case <-p.ended:
+			case <-p.exited:
 				return
+			case <-ending:
+				ending = nil
+				mustEnd()
 			case <-ctxDone:
 				ctxDone = nil
-				deadline = time.After(killAfter)
-				p.send(stopFor(ctx))
+				mustEnd()
+				p.command(stopFor(ctx))
 			case c, ok := <-commands:
 				if !ok {
 					commands = nil
 					continue
 				}
 				if c.Kind == recorder.CommandStop {
-					deadline = time.After(killAfter)
+					mustEnd()
 				}
-				p.send(c)
+				p.command(c)
 			case <-deadline:
 				p.log.Error("the recording's process did not end in time: killing it")
 				p.kill()
@@ -210,19 +256,38 @@ func stopFor(ctx context.Context) recorder.Command {
 	return recorder.Command{Kind: recorder.CommandStop, Reason: recorder.EndDrained}
 }
 
-func (p *process) send(c recorder.Command) {
-	if err := p.stdin.Encode(line{Command: c}); err != nil {
+func (p *process) command(c recorder.Command) {
+	if err := p.send(line{Command: c}); err != nil {
 		p.log.Warn("the recording's process takes no commands", zap.Error(err))
 	}
 }
 
-// wait reaps the child after its report pipe ended. What it started is its own
-// to end; its group is killed in case it could not.
-func (p *process) wait() error {
-	<-p.logged
-	err := p.cmd.Wait()
+// sendTimeout bounds a write to a child that does not read.
+const sendTimeout = 10 * time.Second
+
+func (p *process) send(v any) error {
+	if err := p.stdin.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+		return err
+	}
+	return json.NewEncoder(p.stdin).Encode(v)
+}
+
+// reap waits for the child and ends what is left of its group while the child's
+// pid cannot be given to anybody else.
+func (p *process) reap() {
+	defer close(p.exited)
+	for {
+		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
 	p.kill()
-	return errors.Join(err, p.report.Close())
+	p.err = p.cmd.Wait()
+	until := time.Now().Add(drainTime)
+	// Errors: closed already, which is what the deadline is for.
+	_ = p.report.SetReadDeadline(until)
+	_ = p.stderr.SetReadDeadline(until)
 }
 
 func (p *process) kill() {

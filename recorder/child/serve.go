@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"tapedeck/recorder"
@@ -24,6 +27,8 @@ type Prepare func(settings json.RawMessage, task recorder.Task) (recorder.Runner
 // orphaned child does not end in time.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, prepare Prepare, exit func()) error {
 	lines := bufio.NewReaderSize(in, 64<<10)
+	stop := surviveParent(out)
+	defer stop()
 	var h hello
 	if err := readLine(lines, &h); err != nil {
 		return fmt.Errorf("read the task: %w", err)
@@ -46,26 +51,49 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, prepare Prepare, ex
 	return tell(answer{Recording: rec, Final: true})
 }
 
+// surviveParent keeps the parent's death from being the child's: a log line that
+// nobody reads would end it by SIGPIPE before its file is finalised. Notify and
+// not Ignore, for Chrome would inherit the latter. The report pipe is kept from
+// what the child starts, so that its end is the child's.
+func surviveParent(out io.Writer) (stop func()) {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	if f, ok := out.(*os.File); ok {
+		if raw, err := f.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { syscall.CloseOnExec(int(fd)) })
+		}
+	}
+	return func() { signal.Stop(broken) }
+}
+
 // readCommands forwards commands until stdin ends, which is the parent's death:
 // then the recording is finalised at once.
 func readCommands(lines *bufio.Reader, commands chan<- recorder.Command, exit func()) {
 	for {
 		var l line
 		err := readLine(lines, &l)
-		if err == nil {
+		switch {
+		case err == nil:
 			commands <- l.Command
-			continue
+		case errors.Is(err, errNoMessage):
+			// The rest of a line its writer died in. The end follows.
+		default:
+			time.AfterFunc(orphanTimeout, exit)
+			commands <- recorder.Command{Kind: recorder.CommandStop, Reason: recorder.EndWorkerLost, Now: true}
+			return
 		}
-		time.AfterFunc(orphanTimeout, exit)
-		commands <- recorder.Command{Kind: recorder.CommandStop, Reason: recorder.EndWorkerLost, Now: true}
-		return
 	}
 }
+
+var errNoMessage = errors.New("no message of the worker")
 
 func readLine(lines *bufio.Reader, into any) error {
 	data, err := lines.ReadBytes('\n')
 	if err != nil && (!errors.Is(err, io.EOF) || len(data) == 0) {
 		return err
 	}
-	return json.Unmarshal(data, into)
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("%w: %w", errNoMessage, err)
+	}
+	return nil
 }

@@ -1,0 +1,34 @@
+package child
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+)
+
+// eachLine calls take for every line of r, the last one without its newline
+// included, until r ends. A line beyond most bytes is cut: whoever writes it is
+// never blocked and never makes this process grow.
+func eachLine(r io.Reader, most int, take func(line []byte, cut bool)) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	var line []byte
+	cut := false
+	for {
+		part, err := in.ReadSlice('\n')
+		if room := most - len(line); len(part) > room {
+			part, cut = part[:room], true
+		}
+		line = append(line, part...)
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if len(line) > 0 {
+			take(bytes.TrimRight(line, "\r\n"), cut)
+		}
+		line, cut = line[:0], false
+		if err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package recorder
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// drain waits for what runs. The order: recordings, then deliveries.
+func (w *Worker) drain(hurry <-chan struct{}, stopDelivery func()) {
+	recorded := after(&w.media)
+	timeout := time.NewTimer(w.DrainTimeout)
+	defer timeout.Stop()
+	w.Log.Info("draining", zap.Int("recordings", w.count()), zap.Duration("drain_timeout", w.DrainTimeout))
+	grace, hurried := w.DeliverGrace, false
+	for open := true; open; {
+		select {
+		case <-recorded:
+			open = false
+		case <-timeout.C:
+			w.Log.Info("drain timeout: finalising what runs")
+			w.stopAll(Stop{Reason: EndDrained})
+		case <-hurry:
+			hurry, hurried = nil, true
+			grace = min(grace, hurriedGrace)
+			w.stopAll(Stop{Reason: EndDrained, Now: true})
+		}
+	}
+	delivered, last := after(&w.jobs), time.After(grace)
+	var sooner <-chan time.Time
+	for {
+		select {
+		case <-delivered:
+			return
+		case <-hurry:
+			hurry, hurried, sooner = nil, true, time.After(hurriedGrace)
+			continue
+		case <-last:
+		case <-sooner:
+		}
+		w.Log.Warn("deliveries go on when the worker is back", zap.Bool("hurried", hurried))
+		stopDelivery()
+		<-delivered
+		return
+	}
+}
+
+// hurriedGrace is what a delivery gets after a second signal.
+const hurriedGrace = 10 * time.Second
+
+func after(wg *sync.WaitGroup) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	return done
+}
+
+// slot is one recording that runs.
+type slot struct {
+	job      string
+	commands chan Command
+	cancel   context.CancelCauseFunc
+}
+
+// stop ends the recording even when it takes no commands. The command is for a
+// second stop, which a context cannot say.
+func (s *slot) stop(why Stop) {
+	s.cancel(why)
+	select {
+	case s.commands <- Command{Kind: CommandStop, Reason: why.Reason, Now: why.Now}:
+	default:
+	}
+}
+
+func (w *Worker) stopAll(why Stop) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ending = &why
+	for s := range w.running {
+		s.stop(why)
+	}
+}
+
+// enter notes a recording that begins. One that was claimed while a shutdown
+// stopped the others is stopped as well.
+func (w *Worker) enter(s *slot) (leave func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.running[s] = struct{}{}
+	if w.ending != nil {
+		s.stop(*w.ending)
+	}
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.running, s)
+	}
+}

@@ -1,0 +1,147 @@
+package recordertest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"tapedeck/recorder"
+)
+
+// FakeSpool is a recorder.Spool below a directory, and delivers to nowhere. It
+// is safe for concurrent use.
+type FakeSpool struct {
+	Root string
+	// CreateErr is what Create answers.
+	CreateErr error
+	// Leftovers is what Left answers.
+	Leftovers []recorder.SpoolEntry
+	// OnDeliver runs in every delivery; until it returns nothing arrives. What it
+	// answers becomes of every file that is not empty; "" is FileDelivered.
+	OnDeliver func(ctx context.Context, rec recorder.Recording) recorder.FileState
+
+	mu      sync.Mutex
+	entries []*FakeEntry
+}
+
+// Create implements recorder.Spool.
+func (s *FakeSpool) Create(task recorder.Task) (recorder.SpoolEntry, error) {
+	if s.CreateErr != nil {
+		return nil, s.CreateErr
+	}
+	dir, err := os.MkdirTemp(s.Root, task.Job.ID+"-")
+	if err != nil {
+		return nil, err
+	}
+	task.Dir = dir
+	return s.Entry(task), nil
+}
+
+// Entry makes an entry of a task as it stands, for Leftovers say.
+func (s *FakeSpool) Entry(task recorder.Task) *FakeEntry {
+	e := &FakeEntry{spool: s, task: task}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entries = append(s.entries, e)
+	return e
+}
+
+// Left implements recorder.Spool.
+func (s *FakeSpool) Left() ([]recorder.SpoolEntry, error) { return s.Leftovers, nil }
+
+// Entries lists every entry there was.
+func (s *FakeSpool) Entries() []*FakeEntry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.entries)
+}
+
+// FakeEntry is a recorder.SpoolEntry that remembers what became of it.
+type FakeEntry struct {
+	spool *FakeSpool
+
+	mu             sync.Mutex
+	task           recorder.Task
+	saves          []recorder.Recording
+	freed, closed  bool
+	deliveries     int
+	deliveredEarly recorder.Recording
+}
+
+// Task implements recorder.SpoolEntry.
+func (e *FakeEntry) Task() recorder.Task {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.task
+}
+
+// Save implements recorder.SpoolEntry.
+func (e *FakeEntry) Save(rec recorder.Recording) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.saves = append(e.saves, rec)
+	e.task.Recording = rec
+	return nil
+}
+
+// Deliver implements recorder.SpoolEntry.
+func (e *FakeEntry) Deliver(ctx context.Context, rec recorder.Recording, report func(recorder.Recording)) recorder.Recording {
+	e.mu.Lock()
+	e.deliveries++
+	e.deliveredEarly = rec
+	e.mu.Unlock()
+	state := recorder.FileState("")
+	if e.spool.OnDeliver != nil {
+		state = e.spool.OnDeliver(ctx, rec)
+	}
+	if state == "" {
+		state = recorder.FileDelivered
+	}
+	rec = rec.Clone()
+	for i := range rec.Files {
+		if rec.Files[i].State != recorder.FileEmpty {
+			rec.Files[i].State = state
+		}
+	}
+	_ = e.Save(rec) // a fake's Save does not fail
+	report(rec)
+	return rec
+}
+
+// Free implements recorder.SpoolEntry.
+func (e *FakeEntry) Free() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.freed = true
+	return nil
+}
+
+// Close implements recorder.SpoolEntry.
+func (e *FakeEntry) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
+	return nil
+}
+
+// EntryEnd is what became of a FakeEntry.
+type EntryEnd struct {
+	Saves         []recorder.Recording
+	Freed, Closed bool
+	Deliveries    int
+	Given         recorder.Recording // what the last delivery was given
+}
+
+// End tells what became of the entry so far.
+func (e *FakeEntry) End() EntryEnd {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return EntryEnd{slices.Clone(e.saves), e.freed, e.closed, e.deliveries, e.deliveredEarly}
+}
+
+// WriteMedia puts a few bytes where file i of a task would be recorded.
+func WriteMedia(task recorder.Task, i int) error {
+	return os.WriteFile(filepath.Join(task.Dir, recorder.MediaName(i, task.Recording.Files[i])), []byte("media"), 0o600)
+}
