@@ -62,7 +62,9 @@ func StartS3Proxy(t testing.TB, target string) *S3Proxy {
 	p := &S3Proxy{done: make(chan struct{})}
 	rp := &httputil.ReverseProxy{
 		// Signatures cover the host, so it stays the proxy's.
-		Rewrite:      func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = to.Scheme, to.Host, r.In.Host },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = to.Scheme, to.Host, r.In.Host
+		},
 		Transport:    &http.Transport{DisableCompression: true},
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}

@@ -88,6 +88,8 @@ func netFault(what string, err error) *fault {
 		f.class, f.remedy = denied, "the server does not speak TLS there: write http:// if that is meant"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		f.remedy = "nothing listens there: check host and port, and that the server runs"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		f.remedy = "the server hung up while it was sent; some do so to refuse, and `tapedeck doctor` shows why"
 	case errors.Is(err, errStalled):
 		f.remedy = "the connection is there but nothing moves: check the link and the server"
 	case errors.As(err, &timeout) && timeout.Timeout():

@@ -35,6 +35,9 @@ func newDeck(t *testing.T, opts upload.Options) *deck {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	opts.AllowTemp, opts.Log = true, zap.New(core)
+	if opts.GiveUpAfter == 0 {
+		opts.GiveUpAfter = 20 * time.Second
+	}
 	opts.Backoff = upload.Backoff{Min: 10 * time.Millisecond, Max: 50 * time.Millisecond}
 	d := &deck{t: t, dir: filepath.Join(t.TempDir(), "spool"), opts: opts, logs: logs}
 	d.reopen()

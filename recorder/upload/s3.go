@@ -140,9 +140,14 @@ func validateTagging(tagging string) error {
 		if k == "" || len(v) != 1 || len([]rune(k)) > longestKey || len([]rune(v[0])) > longestValue {
 			return recorder.Errorf(recorder.CodeInvalid, "s3.tagging %q: a key has 1 to %d characters, a value up to %d, and no key comes twice", k, longestKey, longestValue)
 		}
+		if !tagText.MatchString(k + v[0]) {
+			return recorder.Errorf(recorder.CodeInvalid, "s3.tagging %q: keys and values may hold letters, digits, spaces and + - = . _ : / @", k)
+		}
 	}
 	return nil
 }
+
+var tagText = regexp.MustCompile(`^[\p{L}\p{N}\p{Z}+=._:/@-]*$`)
 
 func (s *s3Store) target() string {
 	return "s3:" + s.conf.Endpoint + "/" + s.conf.Region + "/" + s.conf.Bucket
