@@ -25,6 +25,7 @@ type state struct {
 	attempt int
 	tries   int
 	created string // ns, as stored
+	expiry  time.Time
 }
 
 func (q *Queue) load(ctx context.Context, id string) (state, error) {
@@ -48,6 +49,7 @@ func parseState(id string, h map[string]string) state {
 	}
 	s.attempt, _ = strconv.Atoi(h["attempt"])
 	s.tries, _ = strconv.Atoi(h["tries"])
+	s.expiry = time.UnixMilli(integer(h["lease_until"]))
 	// A hash somebody tampered with still lists as far as its fields go.
 	_ = json.Unmarshal([]byte(h["recording"]), &s.rec)
 	s.rec.ID, s.rec.Status = id, s.status

@@ -38,7 +38,10 @@ func (q *Queue) take(ctx context.Context, e entry, adopt bool) (*lease, error) {
 		log := q.log.With(zap.String("job", e.job.ID), zap.String("entry", e.id))
 		switch word {
 		case "ok":
-			return l, q.hold(l)
+			if err := q.hold(l); err != nil {
+				return nil, err
+			}
+			return l, nil
 		case "changed":
 			continue
 		case "exhausted":

@@ -1,0 +1,270 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
+)
+
+// model runs workers that claim, sleep, crash, come back, report, finish and
+// give back in any order, on a clock of its own, and checks after every step
+// that only the newest owner of a job is obeyed.
+type model struct {
+	t       *testing.T
+	rnd     *rand.Rand
+	redis   *miniredis.Miniredis
+	client  *redis.Client
+	now     time.Time
+	workers []*modelWorker
+	jobs    []string
+	fences  map[string]int64 // highest granted
+	ended   map[string]bool  // as answers said
+}
+
+type modelWorker struct {
+	id     string
+	q      *Queue
+	asleep bool
+	leases []*lease
+}
+
+func newModel(t *testing.T, seed uint64) *model {
+	m := &model{
+		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), redis: miniredis.RunT(t),
+		now: time.UnixMilli(1_700_000_000_000), fences: map[string]int64{}, ended: map[string]bool{},
+	}
+	m.redis.SetTime(m.now)
+	m.client = redis.NewClient(&redis.Options{Addr: m.redis.Addr()})
+	t.Cleanup(func() { _ = m.client.Close() })
+	for i := range 3 {
+		w := &modelWorker{id: fmt.Sprintf("w%d", i)}
+		m.boot(w)
+		m.workers = append(m.workers, w)
+	}
+	m.workers[0].q.makeGroup(t.Context())
+	return m
+}
+
+func (m *model) boot(w *modelWorker) {
+	q, err := New(m.t.Context(), m.client, Options{
+		Worker: w.id, MaxAttempts: 4, AbandonAfter: time.Minute, Now: func() time.Time { return m.now },
+	})
+	require.NoError(m.t, err)
+	m.t.Cleanup(func() { _ = q.Close() })
+	w.q, w.leases, w.asleep = q, nil, false
+}
+
+func (m *model) advance(d time.Duration) {
+	m.now = m.now.Add(d)
+	m.redis.SetTime(m.now)
+}
+
+// claim is Claim without waiting.
+func (m *model) claim(w *modelWorker) *lease {
+	l, err := w.q.reclaim(m.t.Context())
+	require.NoError(m.t, err)
+	if l == nil {
+		streams, err := m.client.XReadGroup(m.t.Context(), &redis.XReadGroupArgs{
+			Group: group, Consumer: w.id, Streams: []string{w.q.keys.jobs(), ">"}, Count: 1, Block: -1,
+		}).Result()
+		if errors.Is(err, redis.Nil) {
+			return nil
+		}
+		require.NoError(m.t, err)
+		l, err = w.q.accept(m.t.Context(), streams[0].Messages[0])
+		require.NoError(m.t, err)
+	}
+	m.granted(w, l)
+	return l
+}
+
+func (m *model) granted(w *modelWorker, l *lease) {
+	if l == nil {
+		return
+	}
+	id, fence := l.before.ID, integer(l.fence)
+	require.Greater(m.t, fence, m.fences[id], "%s: a fence was granted twice", id)
+	require.False(m.t, m.ended[id], "%s was handed out after its end", id)
+	m.fences[id] = fence
+	w.leases = append(w.leases, l)
+}
+
+// obeyed checks what a lease's act may have done.
+func (m *model) obeyed(l *lease, err error, what string) bool {
+	if err != nil {
+		return false
+	}
+	id := l.before.ID
+	require.Equal(m.t, m.fences[id], integer(l.fence), "%s: %s of an old owner was obeyed", id, what)
+	require.False(m.t, m.ended[id], "%s: %s after the end was obeyed", id, what)
+	return true
+}
+
+func (m *model) step() {
+	ctx := m.t.Context()
+	w := m.workers[m.rnd.IntN(len(m.workers))]
+	var l *lease
+	if len(w.leases) > 0 {
+		l = w.leases[m.rnd.IntN(len(w.leases))]
+	}
+	switch n := m.rnd.IntN(100); {
+	case n < 15:
+		id := fmt.Sprintf("j%d", len(m.jobs))
+		require.NoError(m.t, w.q.Enqueue(ctx, recordertest.WebJob(id)))
+		m.jobs = append(m.jobs, id)
+	case n < 35 && !w.asleep:
+		m.claim(w)
+	case n < 60:
+		m.advance(time.Duration(1+m.rnd.IntN(6)) * time.Second)
+		m.renewAll()
+	case n < 64:
+		w.asleep = !w.asleep
+	case n < 66:
+		require.NoError(m.t, w.q.Close())
+		m.boot(w)
+	case n < 70 && len(m.jobs) > 0:
+		id := m.jobs[m.rnd.IntN(len(m.jobs))]
+		if a, err := w.q.Adopt(ctx, id); err == nil {
+			adopted, _ := a.(*lease)
+			m.granted(w, adopted)
+		}
+	case n < 73 && len(m.jobs) > 0:
+		id := m.jobs[m.rnd.IntN(len(m.jobs))]
+		if w.q.Stop(ctx, id, "") == nil {
+			s, err := w.q.load(ctx, id)
+			require.NoError(m.t, err)
+			m.ended[id] = s.status.Ended()
+		}
+	case n < 85 && l != nil:
+		next := []recorder.Status{recorder.StatusActive, recorder.StatusEnding}[m.rnd.IntN(2)]
+		rec := l.now.Clone()
+		rec.Status = next
+		m.obeyed(l, l.Report(ctx, rec), "a report")
+	case n < 92 && l != nil:
+		rec := l.now.Clone()
+		rec.Status = recorder.StatusComplete
+		if m.obeyed(l, l.Finish(ctx, rec), "the end") {
+			m.ended[rec.ID] = true
+		}
+	case l != nil:
+		cause := []error{nil, errors.New("no display")}[m.rnd.IntN(2)]
+		if m.obeyed(l, l.Release(ctx, cause), "a release") {
+			s, err := w.q.load(ctx, l.before.ID)
+			require.NoError(m.t, err)
+			m.ended[l.before.ID] = s.status.Ended()
+		}
+	}
+}
+
+// renewAll is the heartbeat of every worker that is awake.
+func (m *model) renewAll() {
+	for _, w := range m.workers {
+		for _, l := range w.leases {
+			if w.asleep || l.over() != nil {
+				continue
+			}
+			word, err := l.renew(m.t.Context())
+			require.NoError(m.t, err)
+			if word == "lost" {
+				l.lose()
+			} else {
+				m.obeyed(l, nil, "a heartbeat")
+			}
+		}
+	}
+}
+
+// settle lets one worker that never sleeps end whatever is left.
+func (m *model) settle() {
+	ctx := m.t.Context()
+	last := &modelWorker{id: "last"}
+	m.boot(last)
+	m.workers = []*modelWorker{last}
+	for range 400 {
+		if left, err := last.q.List(ctx, recorder.Filter{Active: true}); err == nil && len(left) == 0 {
+			break
+		}
+		if l := m.claim(last); l != nil {
+			rec := l.Recording()
+			rec.Status = recorder.StatusFailed
+			require.NoError(m.t, l.Finish(ctx, rec))
+			m.ended[rec.ID] = true
+		}
+		m.advance(5 * time.Second)
+	}
+	found, err := last.q.List(ctx, recorder.Filter{Limit: len(m.jobs) + 1})
+	require.NoError(m.t, err)
+	require.Len(m.t, found, len(m.jobs))
+	for _, rec := range found {
+		require.True(m.t, rec.Status.Ended(), "%s is %s for ever", rec.ID, rec.Status)
+	}
+	events, err := m.client.XRange(ctx, last.q.keys.events(), "-", "+").Result()
+	require.NoError(m.t, err)
+	ends := map[string]int{}
+	for _, e := range events {
+		if id, _ := e.Values["id"].(string); e.Values["type"] == string(recorder.EventEnded) {
+			ends[id]++
+		}
+	}
+	for _, id := range m.jobs {
+		require.Equal(m.t, 1, ends[id], "%s ended so often", id)
+	}
+	left, err := m.client.XLen(ctx, last.q.keys.jobs()).Result()
+	require.NoError(m.t, err)
+	require.Zero(m.t, left)
+	commands, err := m.client.Keys(ctx, last.q.keys.commands("*")).Result()
+	require.NoError(m.t, err)
+	require.Empty(m.t, commands)
+}
+
+func TestModel(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			m := newModel(t, seed)
+			for range 250 {
+				m.step()
+			}
+			m.settle()
+		})
+	}
+}
+
+// An outage that lasted longer than a lease expires nobody's: the owners get
+// time to renew, and only those that do not use it lose.
+func TestOutageGrace(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, 0)
+	owner, thief := m.workers[0], m.workers[1]
+	require.NoError(t, owner.q.Enqueue(t.Context(), recordertest.WebJob("kept")))
+	l := m.claim(owner)
+	require.NotNil(t, l)
+	m.advance(10 * DefaultLeaseTTL) // nobody could speak to Redis
+	require.Nil(t, m.claim(thief), "an expired lease was taken at the first chance")
+	m.advance(DefaultLeaseTTL / 2)
+	require.Nil(t, m.claim(thief), "the owner's time is not over")
+	word, err := l.renew(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "ok", word)
+	for range 3 {
+		m.advance(DefaultLeaseTTL / 4)
+		require.Nil(t, m.claim(thief), "the lease was renewed")
+	}
+	for range 3 {
+		m.advance(DefaultLeaseTTL / 4)
+		if taken := m.claim(thief); taken != nil {
+			require.Equal(t, "kept", taken.before.ID)
+			return
+		}
+	}
+	t.Fatal("a lease that is not renewed never expires")
+}
