@@ -32,6 +32,7 @@ COPY --from=build /out/tapedeck /usr/local/bin/tapedeck
 
 # The spool: recordings wait here until their upload is verified.
 VOLUME /var/lib/tapedeck
+ENV TAPEDECK_SPOOL=/var/lib/tapedeck/spool
 WORKDIR /var/lib/tapedeck
 USER 10001
 

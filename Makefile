@@ -56,7 +56,7 @@ demo: setup-demo compile ## Record a page through a queue and a worker, into out
 
 .PHONY: bench
 bench: setup tools compile ## Measure what a recording costs and how exact it is
-	@go run ./test/bench -tapedeck $(BIN)
+	@go test -v -count=1 -timeout 20m -tags bench -run TestCost ./test/bench -args -tapedeck $(CURDIR)/$(BIN)
 
 .PHONY: image
 image: ## Build the container image (needs Docker)

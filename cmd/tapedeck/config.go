@@ -46,8 +46,8 @@ type WorkerConfig struct {
 
 // StorageConfig is where files go whose job names no storage.
 type StorageConfig struct {
-	Directory string    `yaml:"directory" env:"DIRECTORY"`
-	S3        *S3Config `yaml:"s3" envPrefix:"S3_" env:",init"`
+	Directory string   `yaml:"directory" env:"DIRECTORY"`
+	S3        S3Config `yaml:"s3" envPrefix:"S3_"` // when it names a bucket
 }
 
 // S3Config is a bucket. Without keys, the AWS SDK's default chain gives them.
@@ -126,9 +126,6 @@ func (a *app) load(cmd *cobra.Command) error {
 	if err := env.ParseWithOptions(&a.config, env.Options{Prefix: "TAPEDECK_"}); err != nil {
 		return usageError{fmt.Errorf("TAPEDECK_* variables: %s", recorder.ScrubText(err.Error()))}
 	}
-	if s3 := a.config.Storage.S3; s3 != nil && *s3 == (S3Config{}) {
-		a.config.Storage.S3 = nil // env's init made an empty one
-	}
 	applyFlag(cmd, "log-level", &a.config.Log.Level)
 	applyFlag(cmd, "log-format", &a.config.Log.Format)
 	return a.config.validate()
@@ -175,10 +172,10 @@ func (c Config) validate() error {
 	if !recorder.ValidID(strings.ReplaceAll(c.Worker.ID, ".", "-")) {
 		wrong("worker.id", c.Worker.ID, "use 1 to 64 characters of A-Z a-z 0-9 _ - .")
 	}
-	if c.Storage.Directory != "" && c.Storage.S3 != nil {
+	if c.Storage.Directory != "" && c.Storage.S3.Bucket != "" {
 		wrong("storage.directory", c.Storage.Directory, "storage is a directory or an S3 bucket: set one of them")
 	}
-	if c.Storage.S3 != nil && c.Storage.S3.Bucket == "" {
+	if c.Storage.S3 != (S3Config{}) && c.Storage.S3.Bucket == "" {
 		wrong("storage.s3.bucket", "", "name the bucket")
 	}
 	if !filepath.IsAbs(c.Spool) {

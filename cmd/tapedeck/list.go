@@ -10,11 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"tapedeck/recorder"
+	"tapedeck/recorder/queue"
 )
 
 func (a *app) listCommand() *cobra.Command {
 	var f recorder.Filter
-	var asJSON bool
+	var asJSON, workers bool
 	cmd := &cobra.Command{
 		Use:   "list [ID…]",
 		Short: "List jobs with their state, newest first",
@@ -25,6 +26,9 @@ func (a *app) listCommand() *cobra.Command {
 				return err
 			}
 			defer q.Close()
+			if workers {
+				return a.listWorkers(cmd, q, asJSON)
+			}
 			recs, err := q.List(cmd.Context(), f)
 			if err != nil {
 				return err
@@ -39,14 +43,15 @@ func (a *app) listCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&f.Active, "active", false, "only jobs that did not end")
 	cmd.Flags().StringVar(&f.RoomName, "room", "", "only jobs of this room")
 	cmd.Flags().IntVar(&f.Limit, "limit", 0, "at most so many (default 100)")
+	cmd.Flags().BoolVar(&workers, "workers", false, "list the workers of the pool instead")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return cmd
 }
 
-func printJSON(w io.Writer, recs []recorder.Recording) error {
+func printJSON[T any](w io.Writer, list []T) error {
 	enc := json.NewEncoder(w)
-	for _, rec := range recs {
-		if err := enc.Encode(rec); err != nil {
+	for _, item := range list {
+		if err := enc.Encode(item); err != nil {
 			return err
 		}
 	}
@@ -94,4 +99,28 @@ func result(rec recorder.Recording) string {
 		return fmt.Sprintf("%s %s", s.URL, s.State)
 	}
 	return string(rec.EndReason)
+}
+
+func (a *app) listWorkers(cmd *cobra.Command, q *queue.Queue, asJSON bool) error {
+	workers, err := q.Workers(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(a.out, workers)
+	}
+	t := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "WORKER\tSTATE\tRUNNING\tSLOTS\tVERSION\tSEEN")
+	for _, w := range workers {
+		state := "alive"
+		switch {
+		case !w.Alive:
+			state = "gone"
+		case w.Draining:
+			state = "draining"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s ago\n", w.ID, state, len(w.Running), w.Slots, w.Version,
+			time.Since(time.Unix(0, w.SeenAt)).Round(time.Second))
+	}
+	return t.Flush()
 }

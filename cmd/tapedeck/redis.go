@@ -50,8 +50,6 @@ func (c Config) secrets() []string {
 			all = append(all, p)
 		}
 	}
-	if s3 := c.Storage.S3; s3 != nil {
-		all = append(all, s3.AccessKey, s3.Secret, s3.SessionToken)
-	}
-	return all
+	s3 := c.Storage.S3
+	return append(all, s3.AccessKey, s3.Secret, s3.SessionToken)
 }

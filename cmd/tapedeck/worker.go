@@ -103,11 +103,45 @@ func (a *app) runWorker(ctx context.Context, hurry <-chan struct{}, storage uplo
 		Now: time.Now, Log: log,
 	}
 	log.Info("worker is up", zap.Int("max_jobs", c.MaxJobs), zap.String("spool", spool.Dir()), zap.String("version", version))
+	stopBeating := a.beat(ctx, q, w, log)
+	defer stopBeating()
 	if err := w.Run(ctx, hurry); err != nil {
 		return err
 	}
 	log.Info("worker is down")
 	return nil
+}
+
+// beat tells the pool about this worker until it is stopped.
+func (a *app) beat(ctx context.Context, q *queue.Queue, w *recorder.Worker, log *zap.Logger) (stop func()) {
+	beating, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	info := queue.WorkerInfo{ID: w.ID, Slots: w.Slots, StartedAt: time.Now().UnixNano(), Version: version}
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(a.config.Redis.LeaseTTL / 3)
+		defer tick.Stop()
+		for {
+			info.Running, info.Draining = w.Running(), ctx.Err() != nil
+			if err := q.Beat(beating, info); err != nil && beating.Err() == nil {
+				log.Warn("the pool was not told", zap.Error(err))
+			}
+			select {
+			case <-tick.C:
+			case <-beating.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+		leaving, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer done()
+		if err := q.Leave(leaving, w.ID); err != nil {
+			log.Warn("the pool was not told", zap.Error(err))
+		}
+	}
 }
 
 func (a *app) childRunner(log *zap.Logger) (*child.Runner, error) {
@@ -126,11 +160,11 @@ func (a *app) childRunner(log *zap.Logger) (*child.Runner, error) {
 func (a *app) storage(outputDir string) (upload.Storage, error) {
 	c := a.config.Storage
 	switch {
-	case outputDir != "" && c.S3 != nil:
+	case outputDir != "" && c.S3.Bucket != "":
 		return upload.Storage{}, usageError{errors.New("--output-dir: the configuration names storage.s3: set one of them")}
 	case outputDir != "":
 		c.Directory = outputDir
-	case c.S3 != nil:
+	case c.S3.Bucket != "":
 		return upload.Storage{Prefix: c.S3.Prefix, S3: &recorder.S3Upload{
 			Bucket: c.S3.Bucket, Region: c.S3.Region, Endpoint: c.S3.Endpoint, ForcePathStyle: c.S3.ForcePathStyle,
 			AccessKey: c.S3.AccessKey, Secret: c.S3.Secret, SessionToken: c.S3.SessionToken,
