@@ -2,6 +2,8 @@ package recordertest
 
 import (
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -65,10 +67,17 @@ func StartS3Proxy(t testing.TB, target string) *S3Proxy {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = to.Scheme, to.Host, r.In.Host
 		},
+		ErrorLog:     log.New(io.Discard, "", 0),
 		Transport:    &http.Transport{DisableCompression: true},
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, *rp) }))
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, *rp) }))
+	srv.Config.ConnState = func(c net.Conn, state http.ConnState) {
+		if tcp, ok := c.(*net.TCPConn); ok && state == http.StateNew {
+			_ = tcp.SetReadBuffer(64 << 10) // a slow reader must be felt by the sender
+		}
+	}
+	srv.Start()
 	t.Cleanup(func() {
 		close(p.done)
 		srv.CloseClientConnections()
@@ -161,12 +170,10 @@ func (b *faultyBody) Read(buf []byte) (int, error) {
 		}
 		buf = buf[:min(int64(len(buf)), cut-b.read)]
 	}
-	if rate := b.fault.Rate; rate > 0 {
-		const ticks = 20
-		buf = buf[:min(int64(len(buf)), max(rate/ticks, 1))]
-		time.Sleep(time.Second / ticks)
-	}
 	n, err := b.ReadCloser.Read(buf)
+	if rate := b.fault.Rate; rate > 0 {
+		time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
+	}
 	if at := b.fault.FlipAt - b.read; b.fault.FlipAt > 0 && at >= 0 && at < int64(n) {
 		buf[at] ^= 0xff
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/md5"
 	"encoding/base64"
 	"os"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -65,7 +66,7 @@ func checkS3(ctx context.Context, where Storage) error {
 	if err != nil {
 		return err
 	}
-	st, err := newS3Store(ctx, Options{}.withDefaults(), *where.S3)
+	st, err := newS3Store(ctx, Options{Backoff: Backoff{Min: time.Millisecond, Max: 200 * time.Millisecond}}.withDefaults(), *where.S3)
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func netFault(what string, err error) *fault {
 		f.class, f.remedy = denied, "add the server's CA to this machine's certificates (SSL_CERT_FILE)"
 	case errors.As(err, &host), errors.As(err, &cert):
 		f.class, f.remedy = denied, "use the name that the server's certificate is made out to, and check its dates"
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		f.class, f.remedy = denied, "the server does not speak TLS there: write http:// if that is meant"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		f.remedy = "nothing listens there: check host and port, and that the server runs"

@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // errStalled is why a connection on which nothing moves is ended.
@@ -47,14 +51,16 @@ func (o Options) tune(t *http.Transport) {
 }
 
 // stallConn pushes its deadline on with every byte, whichever way it moves: an
-// upload's response is awaited from the first byte of its body on.
+// upload's response is awaited from the first byte of its body on. Bytes that
+// the kernel still sends count as well.
 type stallConn struct {
 	net.Conn
-	after time.Duration
+	after  time.Duration
+	unsent atomic.Int64 // in the kernel's buffer when last seen
 }
 
 func newStallConn(c net.Conn, after time.Duration) (net.Conn, error) {
-	s := &stallConn{c, after}
+	s := &stallConn{Conn: c, after: after}
 	if err := s.moved(); err != nil {
 		_ = c.Close()
 		return nil, err
@@ -65,8 +71,13 @@ func newStallConn(c net.Conn, after time.Duration) (net.Conn, error) {
 func (s *stallConn) moved() error { return s.SetDeadline(time.Now().Add(s.after)) }
 
 func (s *stallConn) Read(b []byte) (int, error) {
-	n, err := s.Conn.Read(b)
-	return n, s.check(n, err)
+	for {
+		n, err := s.Conn.Read(b)
+		again, err := s.judge(n, err)
+		if !again || n > 0 {
+			return n, err
+		}
+	}
 }
 
 func (s *stallConn) Write(b []byte) (int, error) {
@@ -76,22 +87,51 @@ func (s *stallConn) Write(b []byte) (int, error) {
 	for sent < len(b) {
 		n, err := s.Conn.Write(b[sent:min(sent+most, len(b))])
 		sent += n
-		if err := s.check(n, err); err != nil {
+		if _, err := s.judge(n, err); err != nil {
 			return sent, err
 		}
+		s.unsent.Store(s.queued())
 	}
 	return sent, nil
 }
 
-func (s *stallConn) check(n int, err error) error {
+// judge tells a timeout while something still moves from a stall.
+func (s *stallConn) judge(n int, err error) (again bool, _ error) {
 	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return &stallError{after: s.after}
+	late := errors.As(err, &timeout) && timeout.Timeout()
+	switch {
+	case late && n == 0 && !s.draining():
+		return false, &stallError{after: s.after}
+	case late:
+		return true, s.moved()
+	case err == nil && n > 0:
+		return false, s.moved()
+	default:
+		return false, err
 	}
-	if err == nil && n > 0 {
-		return s.moved()
+}
+
+// draining reports whether the other side took bytes since the last look.
+func (s *stallConn) draining() bool {
+	now := s.queued()
+	return now < s.unsent.Swap(now)
+}
+
+// queued is what the other side has not acknowledged.
+func (s *stallConn) queued() int64 {
+	sc, ok := s.Conn.(syscall.Conn)
+	if !ok {
+		return 0
 	}
-	return err
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	queued := 0
+	if err := raw.Control(func(fd uintptr) { queued, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); err != nil {
+		return 0
+	}
+	return int64(queued)
 }
 
 // stallError is a timeout for whoever asks, so that SDKs try again.

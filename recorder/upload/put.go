@@ -144,11 +144,11 @@ func (p *putStore) judge(resp *http.Response) error {
 	r.class = httpClass(resp.StatusCode, final)
 	r.text = fmt.Sprintf("%s: %s", p.shown, resp.Status)
 	if doc.Code != "" {
-		r.text += fmt.Sprintf(": %s: %s", clip(doc.Code), clip(doc.Message))
+		r.text += fmt.Sprintf(" (%s): %s", clip(doc.Code), clip(doc.Message))
 	}
 	switch {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		r.remedy = fmt.Sprintf("redirects are not followed, for the URL is a secret: sign it for %s", hostOf(resp.Header.Get("Location")))
+		r.remedy = fmt.Sprintf("redirects are not followed, lest the URL be given away: sign it for %s", hostOf(resp.Header.Get("Location")))
 	case doc.Code == "BadDigest" || doc.Code == "XAmzContentSHA256Mismatch" || doc.Code == "IncompleteBody":
 		r.class = corrupt
 	case doc.Code == "RequestTimeout": // S3's 400 for a client that was too slow

@@ -55,7 +55,9 @@ func newS3Store(ctx context.Context, opts Options, conf recorder.S3Upload) (*s3S
 		// Content-MD5 and ETags are known to all.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
-		o.Retryer = retry.NewStandard(func(so *retry.StandardOptions) { so.MaxAttempts, so.MaxBackoff = 3, 5*time.Second })
+		o.Retryer = retry.NewStandard(func(so *retry.StandardOptions) {
+			so.MaxAttempts, so.MaxBackoff = 3, min(5*time.Second, opts.Backoff.Max)
+		})
 	})
 	return &s3Store{conf: conf, client: client}, nil
 }

@@ -284,18 +284,19 @@ func TestS3Corruption(t *testing.T) {
 	p := recordertest.StartS3Proxy(t, s.Endpoint)
 	flip := func(_ int, r *http.Request) recordertest.S3Fault {
 		if r.Method == http.MethodPut {
-			return recordertest.S3Fault{FlipAt: 500_000, Drop: []string{"Content-Md5"}}
+			return recordertest.S3Fault{FlipAt: 500_000}
 		}
 		return recordertest.S3Fault{}
 	}
 	for _, size := range []int{mib, 20 * mib} {
 		p.Fault(flip)
-		d := newDeck(t, upload.Options{})
+		d := newDeck(t, upload.Options{GiveUpAfter: 3 * time.Second})
 		data := noise(11, size)
 		key := "talk" + strings.Repeat("x", size/mib) + ".mp4"
 		e := d.entry(one("job", recorder.FileOutput{Filepath: key, S3: through(s, p)}), data)
 		rec := deliver(t, e)
 		require.Equal(t, recorder.FileRefused, rec.Files[0].State)
+		t.Log(rec.Files[0].Error)
 		require.FileExists(t, media(e))
 		p.Fault(nil)
 		requireDelivered(t, deliver(t, e))
@@ -398,7 +399,7 @@ func TestCheck(t *testing.T) {
 	for want, change := range map[string]func(*recorder.S3Upload){
 		"create the bucket":          func(u *recorder.S3Upload) { u.Bucket = "nobody-made-it" },
 		"check access key":           func(u *recorder.S3Upload) { u.Secret = "wrong-wrong-wrong" },
-		"InvalidAccessKeyId":         func(u *recorder.S3Upload) { u.AccessKey = "AKWRONGWRONG" },
+		"provided access key":        func(u *recorder.S3Upload) { u.AccessKey = "AKWRONGWRONG" },
 		"nothing listens there":      func(u *recorder.S3Upload) { u.Endpoint = "http://127.0.0.1:1" },
 		"cannot be resolved":         func(u *recorder.S3Upload) { u.Endpoint = "http://no-such-host.invalid" },
 		"does not speak TLS":         func(u *recorder.S3Upload) { u.Endpoint = strings.Replace(u.Endpoint, "http:", "https:", 1) },

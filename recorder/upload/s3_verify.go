@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -108,7 +109,7 @@ func (s *s3Store) fault(ctx context.Context, key string, err error) *fault {
 		}
 		return f
 	}
-	f := &fault{class: httpClass(status, denied), text: what + ": " + strings.TrimSpace(http.StatusText(status)+" "+code), cause: err}
+	f := &fault{class: httpClass(status, denied), text: fmt.Sprintf("%s: %s (%s)", what, http.StatusText(status), code), cause: err}
 	var api smithy.APIError
 	if errors.As(err, &api) && api.ErrorMessage() != "" {
 		f.text += ": " + clip(api.ErrorMessage())
@@ -121,7 +122,7 @@ func (s *s3Store) explain(f *fault, code string, err error) {
 	switch code {
 	case "AccessDenied", "Forbidden", "AllAccessDisabled":
 		f.remedy = "allow these keys s3:PutObject and s3:GetObject on it (and s3:PutObjectTagging with tagging)"
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthorizationHeaderMalformed":
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "XAdminUserNotFound", "AuthorizationHeaderMalformed":
 		f.remedy = "check access key, secret and region"
 	case "ExpiredToken", "TokenRefreshRequired":
 		f.remedy = "the session token has expired: use keys that live longer than the recording and its upload"
