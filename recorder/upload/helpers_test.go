@@ -34,6 +34,9 @@ type deck struct {
 func newDeck(t *testing.T, opts upload.Options) *deck {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
+	if opts.Stall == 0 {
+		opts.Stall = 5 * time.Second
+	}
 	opts.AllowTemp, opts.Log = true, zap.New(core)
 	if opts.GiveUpAfter == 0 {
 		opts.GiveUpAfter = 20 * time.Second

@@ -1,14 +1,20 @@
 package upload_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"tapedeck/recorder"
 	"tapedeck/recorder/upload"
@@ -192,4 +198,34 @@ func TestPlacedButNotSaved(t *testing.T) {
 	stale.Files[0] = recorder.FileResult{Filename: "talk.mp4", State: recorder.FilePending}
 	rec = e.Deliver(t.Context(), stale, nil)
 	requireDelivered(t, rec)
+}
+
+// A full disk must not keep the upload that would make room from ending.
+func TestSpoolOnAFullDisk(t *testing.T) {
+	disk := t.TempDir()
+	if err := syscall.Mount("tapedeck-test", disk, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("mounting needs root: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
+	out := t.TempDir()
+	core, logs := observer.New(zapcore.DebugLevel)
+	d := &deck{t: t, dir: filepath.Join(disk, "spool"), opts: upload.Options{
+		AllowTemp: true, Default: upload.Storage{Directory: out}, GiveUpAfter: 20 * time.Second, Log: zap.New(core),
+		Backoff: upload.Backoff{Min: 10 * time.Millisecond, Max: 50 * time.Millisecond},
+	}, logs: logs}
+	d.reopen()
+	e := d.entry(one("job", recorder.FileOutput{DisableManifest: true}), []byte{})
+	f, err := os.OpenFile(media(e), os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = io.Copy(f, bytes.NewReader(noise(30, 2*mib)))
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.NoError(t, f.Close())
+	want, err := os.ReadFile(media(e))
+	require.NoError(t, err)
+	rec := deliver(t, e)
+	requireDelivered(t, rec)
+	got, err := os.ReadFile(rec.Files[0].Location)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want, got))
+	require.NoError(t, e.Free())
 }

@@ -428,3 +428,24 @@ func TestCheck(t *testing.T) {
 func answer(status int, code string) func(int, *http.Request) recordertest.S3Fault {
 	return func(int, *http.Request) recordertest.S3Fault { return recordertest.S3Fault{Status: status, Code: code} }
 }
+
+// Without keys of its own a bucket is written with the worker's.
+func TestS3WorkersOwnKeys(t *testing.T) {
+	s := recordertest.StartS3(t)
+	own := s.Upload()
+	own.AccessKey, own.Secret, own.Region = "", "", ""
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	require.ErrorContains(t, upload.Check(t.Context(), upload.Storage{S3: own}), "no credentials were found")
+	t.Setenv("AWS_ACCESS_KEY_ID", s.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", s.Secret)
+	d := newDeck(t, upload.Options{Default: upload.Storage{S3: own, Prefix: "worker/"}})
+	e := d.entry(recorder.Job{ID: "job"}, noise(16, mib), noise(17, 17*mib), noise(18, 5))
+	rec := deliver(t, e)
+	requireDelivered(t, rec)
+	require.Equal(t, "s3://recordings/worker/talks/file-1.mp4", rec.Files[1].Location)
+	require.Equal(t, "talks/file-1.mp4", rec.Files[1].Filename)
+	require.True(t, bytes.Equal(noise(17, 17*mib), s.Get("worker/talks/file-1.mp4")))
+}
