@@ -14,7 +14,7 @@ import (
 	"tapedeck/recorder/recordertest"
 )
 
-const testTTL = 600 * time.Millisecond
+const testTTL = 900 * time.Millisecond
 
 func testOptions(t *testing.T, worker string) queue.Options {
 	return queue.Options{

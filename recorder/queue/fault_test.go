@@ -91,11 +91,12 @@ func outage(t *testing.T, r *recordertest.Redis, away, back func(), survives boo
 		thief <- other
 	}()
 	away()
-	rec = as(rec, recorder.StatusActive)
-	require.NoError(t, l.Report(t.Context(), rec), "a report is kept while redis is away")
 	at := time.Now()
-	require.NoError(t, l.Report(t.Context(), as(rec, recorder.StatusActive)))
-	assert.Less(t, time.Since(at), 2*time.Second, "a report never holds the recording up")
+	for range 5 {
+		rec = as(rec, recorder.StatusActive)
+		require.NoError(t, l.Report(t.Context(), rec), "a report is kept while redis is away")
+	}
+	assert.Less(t, time.Since(at), 2*time.Second, "reports do not hold the recording up")
 	time.Sleep(2 * ttl) // the outage itself
 	back()
 

@@ -44,7 +44,7 @@ type lease struct {
 	now     recorder.Recording // newest state that was reported
 	pending []report
 	seq     int64
-	away    bool  // the last report did not get through
+	away    bool  // the last report did not get through, or not in time
 	tried   int64 // number of the last report that was sent and may have arrived
 	gone    bool  // lost, finished, released or abandoned
 	ending  bool  // finish or release is under way: its answer decides, not a heartbeat's

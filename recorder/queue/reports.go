@@ -52,6 +52,9 @@ func (l *lease) Report(ctx context.Context, rec recorder.Recording) error {
 	case <-l.lost:
 		return l.over()
 	case <-t.C:
+		l.mu.Lock()
+		l.away = true // the next report does not wait again
+		l.mu.Unlock()
 	case <-ctx.Done():
 	case <-l.life.Done():
 	}
