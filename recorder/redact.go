@@ -31,7 +31,7 @@ func RedactStreamURL(rawURL string) string {
 	if i := strings.LastIndex(key, "/"); i >= 0 {
 		dir, key = key[:i+1], key[i+1:]
 	}
-	if u.RawQuery != "" || u.Fragment != "" {
+	if u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(u.Path, "{}") {
 		key += "?" // what is shown of a key is its ends, and this one's is elsewhere
 	}
 	return u.Scheme + "://" + u.Host + "/" + dir + "{" + shorten(key) + "}"
@@ -39,7 +39,7 @@ func RedactStreamURL(rawURL string) string {
 
 func shorten(key string) string {
 	// Six of the key's characters are shown; a key that is not much longer would be given away.
-	if len(key) < 12 || strings.ContainsAny(key, "?{}") {
+	if len(key) < 12 || strings.Contains(key, "?") {
 		return "..."
 	}
 	return key[:3] + "..." + key[len(key)-3:]
@@ -52,8 +52,13 @@ func RedactURL(rawURL string) string {
 		return ""
 	}
 	u, err := url.Parse(rawURL)
-	if err != nil {
-		return hidden
+	switch {
+	case err != nil, u.Scheme == "" && u.Host == "":
+		return hidden // not a URL, and then anything
+	case u.Opaque != "":
+		return schemeOf(u)
+	case slices.Contains([]string{"rtmp", "rtmps", "srt"}, u.Scheme):
+		return RedactStreamURL(rawURL)
 	}
 	if u.User != nil {
 		u.User = url.User("redacted")
@@ -163,10 +168,11 @@ func addStreamSecrets(pairs map[string]string, rawURL string) {
 	if err != nil {
 		return
 	}
-	for _, path := range []string{u.EscapedPath(), u.Path} {
-		path = strings.Trim(path, "/")
-		key := path[strings.LastIndex(path, "/")+1:]
-		addSecret(pairs, key, "{"+shorten(key)+"}")
+	path := strings.Trim(u.EscapedPath(), "/")
+	key := path[strings.LastIndex(path, "/")+1:]
+	addSecret(pairs, key, "{"+shorten(key)+"}")
+	if plain, err := url.PathUnescape(key); err == nil {
+		addSecret(pairs, plain, "{"+shorten(key)+"}")
 	}
 	addSecret(pairs, u.Fragment, hidden)
 	addURLSecrets(pairs, rawURL)
@@ -259,7 +265,7 @@ var (
 	// A name, then its value: quoted, quoted within a quoted text, or bare.
 	namedSecret = regexp.MustCompile(`(?i)((?:access_?key|secret|session_?token|token|passw(?:or)?d|api_?key|authorization|` +
 		`stream_?key|signature|credential)[\w-]*\\*["']?\s*[:=]\s*)` +
-		`("(?:[^"\\]|\\.)*"?|\\+"[^"\\]*|(?:(?:bearer|basic)\s+)?[^"'\s,;&}\]\\]+)`)
+		`("(?:[^"\\]|\\.)*"?|'[^']*'?|\\+"[^"\\]*|(?:(?:bearer|basic)\s+)?[^"'\s,;&}\]\\]+)`)
 	urlQuery  = regexp.MustCompile(`(?i)((?:https?|wss?|rtmps?|srt)://[^\s"'?#<>]*\?)[^\s"'<>]*`)
 	urlHash   = regexp.MustCompile(`(?i)((?:https?|wss?)://[^\s"'?#<>]*(?:\?{redacted})?#)[^\s"'<>]*=[^\s"'<>]*`)
 	ingestURL = regexp.MustCompile(`(?i)\b((?:rtmps?|srt)://[^\s"'/?<>]+/)([^\s"'?<>]+)`)
@@ -311,13 +317,13 @@ func hideKey(path string) string {
 
 // hideValue keeps the quotes around a value, so that what was JSON stays it.
 func hideValue(value string) string {
-	open := value[:len(value)-len(strings.TrimLeft(value, `\"`))]
-	inner := strings.TrimPrefix(value, open)
+	inner := strings.TrimLeft(value, `\"'`)
+	open := strings.TrimSuffix(value, inner)
 	if strings.HasPrefix(inner, strings.TrimSuffix(hidden, "}")) || inner == "" {
 		return value
 	}
-	if strings.HasPrefix(open, `"`) && strings.HasSuffix(inner, `"`) {
-		return `"` + hidden + `"`
+	if open != "" && open[0] != '\\' && strings.HasSuffix(inner, open[:1]) {
+		return open[:1] + hidden + open[:1]
 	}
 	return open + hidden
 }
