@@ -42,7 +42,8 @@ type Lease interface {
 	// acknowledges: exactly once per job, ErrLeaseLost otherwise.
 	Finish(ctx context.Context, rec Recording) error
 	// Release gives the job back for another try, or ends it as failed and
-	// dead-letters it when it was tried too often.
+	// dead-letters it when it was tried too often. A nil cause gives it back at once
+	// and does not count as a try.
 	Release(ctx context.Context, cause error) error
 	// Abandon stops renewing without changing the job, so that whoever holds its
 	// spool can adopt it.

@@ -40,7 +40,9 @@ type Worker struct {
 // running recordings go on for DrainTimeout, ends them with EndDrained, and
 // delivers. A value on hurry, or its close, ends them at once.
 func (w *Worker) Run(ctx context.Context, hurry <-chan struct{}) error {
+	w.mu.Lock() // Running may be asked already
 	w.running = map[*slot]struct{}{}
+	w.mu.Unlock()
 	// Jobs outlive ctx: it only ends the claiming.
 	jobCtx, stopDelivery := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopDelivery()
@@ -130,7 +132,11 @@ func (w *Worker) work(ctx context.Context, lease Lease, freeSlot func()) {
 		return
 	}
 	if deservesRetry(rec) {
-		w.release(ctx, lease, rec.Error, log)
+		var cause error = rec.Error
+		if rec.EndReason == EndDrained {
+			cause = nil // our shutdown is no fault of the job: the try does not count
+		}
+		w.release(ctx, lease, cause, log)
 		w.free(entry, log)
 		return
 	}

@@ -28,6 +28,7 @@ func (a *app) redisConfig(cmd *cobra.Command) error {
 
 // openQueue connects as a worker, or, without an id, as a client.
 func (a *app) openQueue(ctx context.Context, worker string, log *zap.Logger) (*queue.Queue, error) {
+	queue.LogClient(log)
 	return queue.Open(ctx, a.config.Redis.URL, queue.Options{
 		Worker: worker, Prefix: a.config.Redis.Prefix, LeaseTTL: a.config.Redis.LeaseTTL, Log: log,
 	})
