@@ -98,8 +98,10 @@ func TestSalvage(t *testing.T) {
 	rec := recorder.Recording{
 		Status: recorder.StatusActive, StartedAt: 7,
 		Files: []recorder.FileResult{
-			{Filename: "a.mp4", State: recorder.FileRecording, Size: 3}, {Filename: "b.mp4", State: recorder.FileRecording},
-			{Filename: "c.mp4", State: recorder.FileRecording}, {Filename: "d.mp4", State: recorder.FileDelivered, Size: 1},
+			{Filename: "a.mp4", State: recorder.FileRecording, Size: 3},
+			{Filename: "b.mp4", State: recorder.FileRecording},
+			{Filename: "c.mp4", State: recorder.FileRecording},
+			{Filename: "d.mp4", State: recorder.FileDelivered, Size: 1},
 		},
 		Streams: []recorder.StreamResult{
 			{State: recorder.StreamActive}, {State: recorder.StreamRetrying, Error: "refused"}, {State: recorder.StreamFinished, EndedAt: 3},

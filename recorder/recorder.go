@@ -192,8 +192,9 @@ func (l *life) stream(url string) Output {
 func (l *life) start(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	begun := make(chan error, 1)
+	begun, watched := make(chan error, 1), make(chan struct{})
 	go func() {
+		defer close(watched)
 		err := l.load(ctx)
 		if err == nil {
 			err = l.begin(ctx)
@@ -211,7 +212,7 @@ func (l *life) start(ctx context.Context) error {
 			err = errEndedByItself()
 		}
 		stop(err)
-		<-begun
+		<-watched
 		return AsError(err, CodePipeline)
 	}
 	l.rec.Status, l.rec.StartedAt = StatusActive, l.Now().UnixNano()

@@ -164,6 +164,7 @@ func TestRecordFromMarkerToMarker(t *testing.T) {
 	onStage(t, func(s *stage) {
 		s.start(t.TempDir())
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		select {
 		case <-s.pipeline.Begun():
 			t.Fatal("began before the marker")
@@ -454,6 +455,7 @@ func TestLimitsOfARecording(t *testing.T) {
 			s.begin()
 			s.pipeline.Change(func(snap *recorder.Snapshot) { snap.Stats.Bytes = 199_999 })
 			time.Sleep(5 * time.Second)
+			synctest.Wait()
 			assert.Equal(t, recorder.StatusActive, s.last().Status)
 			s.pipeline.Change(func(snap *recorder.Snapshot) { snap.Stats.Bytes = 200_000 })
 			assert.Equal(t, recorder.EndMaxSize, s.end().EndReason)

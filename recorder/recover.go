@@ -47,7 +47,7 @@ func (w *Worker) recoverEntry(ctx context.Context, entry SpoolEntry) {
 		w.deliverOrphan(ctx, entry, rec, log)
 	case deservesRetry(rec):
 		// Nothing was recorded: the job deserves another try, not a failure.
-		w.release(ctx, lease, rec.Error, log)
+		w.giveBack(ctx, lease, rec, log)
 		w.free(entry, log)
 	default:
 		w.deliver(ctx, lease, entry, rec, log)

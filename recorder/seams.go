@@ -224,6 +224,9 @@ type Task struct {
 	Job       Job       `json:"job"`
 	Recording Recording `json:"recording"` // as claimed: attempt, part, created_at, file names
 	Dir       string    `json:"dir"`       // the spool entry; exists
+	// OutputDir takes the file outputs that name no storage, in place of the
+	// spool's own: an absolute path. Set by `tapedeck record`, never by a job.
+	OutputDir string `json:"output_dir,omitempty"`
 }
 
 // Spool keeps what is recorded until it is delivered and verified. Implemented

@@ -132,11 +132,7 @@ func (w *Worker) work(ctx context.Context, lease Lease, freeSlot func()) {
 		return
 	}
 	if deservesRetry(rec) {
-		var cause error = rec.Error
-		if rec.EndReason == EndDrained {
-			cause = nil // our shutdown is no fault of the job: the try does not count
-		}
-		w.release(ctx, lease, cause, log)
+		w.giveBack(ctx, lease, rec, log)
 		w.free(entry, log)
 		return
 	}
@@ -281,6 +277,15 @@ func (w *Worker) finish(ctx context.Context, lease Lease, rec Recording, log *za
 		log.Error("the result was not stored", zap.Error(err))
 		return false
 	}
+}
+
+// giveBack releases a job of which nothing was recorded.
+func (w *Worker) giveBack(ctx context.Context, lease Lease, rec Recording, log *zap.Logger) {
+	if rec.EndReason == EndDrained {
+		w.release(ctx, lease, nil, log) // our shutdown is no fault of the job: the try does not count
+		return
+	}
+	w.release(ctx, lease, rec.Error, log)
 }
 
 func (w *Worker) release(ctx context.Context, lease Lease, cause error, log *zap.Logger) {

@@ -89,7 +89,7 @@ func (y *yard) finished(l *recordertest.FakeLease) recorder.Recording {
 	synctest.Wait()
 	end := l.End()
 	require.Len(y.t, end.Finished, 1)
-	assert.NoError(y.t, end.Released)
+	assert.False(y.t, end.Released)
 	assert.False(y.t, end.Abandoned)
 	return end.Finished[0]
 }
@@ -348,7 +348,7 @@ func TestLeaseLostWhileRecording(t *testing.T) {
 		time.Sleep(time.Minute)
 		end := a.End()
 		assert.Empty(t, end.Finished)
-		assert.NoError(t, end.Released)
+		assert.False(t, end.Released)
 		files := y.queue.Amended("a")
 		require.Len(t, files, 1)
 		assert.Equal(t, recorder.FileDelivered, files[0].State)
@@ -445,13 +445,13 @@ func TestWhatIsGivenBack(t *testing.T) {
 				assert.True(t, y.spool.Entries()[0].End().Freed)
 				end := a.End()
 				if c.released {
-					// Our own shutdown is no cause that counts against the job.
-					assert.Equal(t, c.reason != recorder.EndDrained, end.Released != nil)
+					assert.True(t, end.Released)
+					assert.Equal(t, c.reason == recorder.EndDrained, end.Cause == nil, "our own shutdown does not count against the job")
 					assert.False(t, end.Abandoned)
 					assert.Empty(t, end.Finished)
 					return
 				}
-				assert.NoError(t, end.Released)
+				assert.False(t, end.Released)
 				require.Len(t, end.Finished, 1)
 				assert.Equal(t, c.status, end.Finished[0].Status)
 			})
@@ -465,8 +465,8 @@ func TestSpoolThatRefuses(t *testing.T) {
 		y.start()
 		a := y.put("a")
 		<-a.Ended
-		assert.ErrorContains(t, a.End().Released, "no space left")
-		assert.Equal(t, recorder.CodeUnavailable, recorder.CodeOf(a.End().Released))
+		assert.ErrorContains(t, a.End().Cause, "no space left")
+		assert.Equal(t, recorder.CodeUnavailable, recorder.CodeOf(a.End().Cause))
 		assert.Empty(t, y.worker.Running())
 	})
 }
@@ -674,7 +674,7 @@ func TestRecoveryOfNothing(t *testing.T) {
 			y.start()
 			<-lease.Ended
 			synctest.Wait()
-			assert.Equal(t, recorder.CodeWorkerLost, recorder.CodeOf(lease.End().Released))
+			assert.Equal(t, recorder.CodeWorkerLost, recorder.CodeOf(lease.End().Cause))
 			assert.Empty(t, lease.End().Finished)
 			assert.True(t, entry.End().Freed)
 			assert.Zero(t, entry.End().Deliveries)
@@ -706,7 +706,7 @@ func TestRecoveryOfNothing(t *testing.T) {
 			lease := y.adoptable()
 			y.start()
 			<-lease.Ended
-			assert.ErrorIs(t, lease.End().Released, recorder.ErrSessionDied)
+			assert.ErrorIs(t, lease.End().Cause, recorder.ErrSessionDied)
 		})
 	})
 }

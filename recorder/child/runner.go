@@ -187,7 +187,7 @@ func (p *process) eachAnswer(take func(answer)) {
 func (p *process) keepLog(path string, scrub recorder.Scrubber) {
 	defer close(p.logged)
 	defer p.stderr.Close()
-	var to io.Writer = io.Discard
+	to := io.Discard
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		p.log.Error("the job's log cannot be kept", zap.Error(err))

@@ -112,7 +112,8 @@ type FakeLease struct {
 	mu        sync.Mutex
 	reports   []recorder.Recording
 	finished  []recorder.Recording
-	released  error
+	released  bool
+	cause     error
 	abandoned bool
 }
 
@@ -173,7 +174,7 @@ func (l *FakeLease) Finish(_ context.Context, rec recorder.Recording) error {
 // Release implements recorder.Lease.
 func (l *FakeLease) Release(_ context.Context, cause error) error {
 	l.mu.Lock()
-	l.released = cause
+	l.released, l.cause = true, cause
 	l.mu.Unlock()
 	l.end()
 	return nil
@@ -202,7 +203,8 @@ func (l *FakeLease) isLost() bool {
 type LeaseEnd struct {
 	Reports   []recorder.Recording
 	Finished  []recorder.Recording
-	Released  error
+	Released  bool
+	Cause     error // of the release
 	Abandoned bool
 }
 
@@ -210,5 +212,5 @@ type LeaseEnd struct {
 func (l *FakeLease) End() LeaseEnd {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return LeaseEnd{slices.Clone(l.reports), slices.Clone(l.finished), l.released, l.abandoned}
+	return LeaseEnd{slices.Clone(l.reports), slices.Clone(l.finished), l.released, l.cause, l.abandoned}
 }

@@ -29,7 +29,7 @@ func (r *FakeRunner) Run(ctx context.Context, task recorder.Task, commands <-cha
 
 // Record becomes active at once and ends by a stop, ctx or Length.
 func (r *FakeRunner) Record(ctx context.Context, task recorder.Task, commands <-chan recorder.Command, report func(recorder.Recording)) recorder.Recording {
-	rec := task.Recording
+	rec := task.Recording.Clone()
 	for i := range rec.Files {
 		if err := WriteMedia(task, i); err != nil {
 			rec.Fail(err, recorder.CodeInternal, recorder.EndPipeline)
