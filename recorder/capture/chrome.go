@@ -149,7 +149,7 @@ func (s *Session) chromeFlags(profile string) []string {
 		"--kiosk", "--window-position=0,0", fmt.Sprintf("--window-size=%d,%d", s.spec.Width, s.spec.Height),
 		"--force-device-scale-factor=1", "--hide-scrollbars", "--no-first-run", "--no-default-browser-check", "--noerrdialogs",
 		"--disable-session-crashed-bubble", "--hide-crash-restore-bubble", "--disable-search-engine-choice-screen",
-		"--disable-prompt-on-repost", "--deny-permission-prompts", "--disable-notifications", "--ozone-platform=x11",
+		"--disable-prompt-on-repost", "--deny-permission-prompts", "--ozone-platform=x11",
 		"--force-color-profile=srgb", "--disable-lcd-text",
 		// Sound and picture run without a user and without being looked at.
 		"--autoplay-policy=no-user-gesture-required", "--disable-background-timer-throttling",

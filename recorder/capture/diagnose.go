@@ -1,9 +1,11 @@
 package capture
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"image/png"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +18,7 @@ import (
 )
 
 // A page that hangs cannot be photographed; nobody waits for it longer than this.
-const screenshotLimit = 3 * time.Second
+const screenshotLimit = 1500 * time.Millisecond
 
 // Diagnose tells what the page said and did since the session opened, and takes
 // a picture of it if it can.
@@ -49,8 +51,6 @@ func (s *Session) screenshot(ctx context.Context) (string, error) {
 	if err := s.dead(); err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, screenshotLimit)
-	defer cancel()
 	picture, err := s.photograph(ctx)
 	if err != nil {
 		return "", err
@@ -63,10 +63,22 @@ func (s *Session) screenshot(ctx context.Context) (string, error) {
 	return path, os.WriteFile(path, picture, 0o600)
 }
 
+// photograph asks the page, and takes what the display shows when the page
+// cannot answer: a crashed one then shows its last picture.
 func (s *Session) photograph(ctx context.Context) ([]byte, error) {
-	shot, err := call(ctx, s.chrome.devtools, s.tab.id(), page.CaptureScreenshot, page.CaptureScreenshotParams{})
+	if !s.tab.crashed() {
+		asking, cancel := context.WithTimeout(ctx, screenshotLimit)
+		defer cancel()
+		shot, err := call(asking, s.chrome.devtools, s.tab.id(), page.CaptureScreenshot, page.CaptureScreenshotParams{})
+		if err == nil {
+			return shot.Data, nil
+		}
+	}
+	picture, err := s.screen.picture(s.spec.Width, s.spec.Height)
 	if err != nil {
 		return nil, err
 	}
-	return shot.Data, nil
+	var file bytes.Buffer
+	err = png.Encode(&file, picture)
+	return file.Bytes(), err
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"net"
 	"strings"
@@ -33,6 +34,7 @@ type windowID uint32
 // The opcodes and constants of the core protocol that are used here.
 const (
 	opCreateWindow        = 1
+	opChangeAttributes    = 2
 	opGetWindowAttributes = 3
 	opMapWindow           = 8
 	opUnmapWindow         = 10
@@ -177,6 +179,8 @@ func (sc *screen) windows() ([]windowID, error) {
 
 // cover makes every window cover the whole screen, and puts the pointer where
 // it hovers over as little as possible: the server starts with it in the middle.
+// Windows lose their background, or the server would paint it, before Chrome
+// paints the page, where the veil is lifted.
 func (sc *screen) cover(width, height int) error {
 	sc.mu.Lock()
 	defer sc.mu.Unlock()
@@ -185,8 +189,12 @@ func (sc *screen) cover(width, height int) error {
 		return err
 	}
 	for _, id := range windows {
-		const positionAndSize = 1 | 2 | 4 | 8
-		var geometry message
+		const positionAndSize, backgroundPixmap = 1 | 2 | 4 | 8, 1
+		var geometry, background message
+		background.put(uint32(id), uint32(backgroundPixmap), uint32(0))
+		if _, err := sc.request(opChangeAttributes, 0, background, false); err != nil {
+			return err
+		}
 		geometry.put(uint32(id), uint16(positionAndSize), uint16(0), int32(0), int32(0), int32(width), int32(height)) //nolint:gosec // a screen's size
 		if _, err := sc.request(opConfigureWindow, 0, geometry, false); err != nil {
 			return err
@@ -226,4 +234,27 @@ func (sc *screen) veil(on bool) error {
 	}
 	_, err := sc.request(opMapWindow, 0, window, false)
 	return err
+}
+
+// picture takes what the screen shows.
+func (sc *screen) picture(width, height int) (image.Image, error) {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	const zPixmap, allPlanes = 2, 0xffffffff
+	var area message
+	area.put(sc.root, int16(0), int16(0), uint16(width), uint16(height), uint32(allPlanes)) //nolint:gosec // a screen's size
+	reply, err := sc.request(opGetImage, zPixmap, area, true)
+	if err != nil {
+		return nil, err
+	}
+	pixels := reply[32:]
+	if len(pixels) < 4*width*height {
+		return nil, io.ErrUnexpectedEOF
+	}
+	// Blue, green, red and nothing, as a 24 bit screen of a little endian server has them.
+	picture := image.NewNRGBA(image.Rect(0, 0, width, height))
+	for i := 0; i < 4*width*height; i += 4 {
+		picture.Pix[i], picture.Pix[i+1], picture.Pix[i+2], picture.Pix[i+3] = pixels[i+2], pixels[i+1], pixels[i], 0xff
+	}
+	return picture, nil
 }

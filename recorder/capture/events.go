@@ -76,7 +76,7 @@ func (s *Session) pageEvent(msg *cdproto.Message) {
 	case inspector.TargetCrashed.Method:
 		// Target.targetCrashed says the same a little later, when the page may be in its next life already.
 		s.veil()
-		s.over(recorder.Errorf(recorder.CodePageCrashed, "the tab crashed"))
+		s.tab.update(func(l *life) { l.over = recorder.Errorf(recorder.CodePageCrashed, "the tab crashed") })
 	default:
 		s.frameEvent(msg)
 	}
@@ -114,15 +114,16 @@ func (s *Session) note(line string) {
 
 // mark remembers a marker of the present life.
 func (s *Session) mark(m recorder.Marker) {
+	fresh := false
 	s.tab.update(func(l *life) {
-		if l.pending {
-			return
-		}
-		l.seen[m] = true
-		if l.over == nil {
-			s.unveil()
+		if !l.pending {
+			l.seen[m] = true
+			fresh = l.over == nil
 		}
 	})
+	if fresh && s.frozen() {
+		s.goes(s.unveil)
+	}
 }
 
 // over ends the page's life; the first reason stays.
@@ -160,7 +161,7 @@ func (s *Session) frameNavigated(frame *cdp.Frame) {
 		s.veil()
 		s.tab.update(func(l *life) {
 			// While Navigate is under way it is the one to say why.
-			if !l.pending && l.over == nil {
+			if !l.loading && l.over == nil {
 				l.over = recorder.Errorf(recorder.CodePageClosed, "the page left for one that does not load")
 			}
 		})

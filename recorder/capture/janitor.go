@@ -17,18 +17,19 @@ import (
 // because we are gone, it ends the groups that are left and removes the paths.
 //
 // A group is struck off before its leader is reaped, so its id cannot be
-// anybody else's. A display's lock is removed only while it names our server:
-// after ours ended, the next session may have taken the number.
+// anybody else's. A display's socket is removed only when nobody listens on it:
+// after our server ended, the next session may have taken the number. (A server
+// that chooses its number itself writes no lock file.)
 const janitorScript = `
 trap '' HUP INT QUIT TERM
-groups=' ' display= server=
+groups=' ' display=
 set --
 while IFS= read -r line; do
 	value=${line#* }
 	case $line in
 	'group '*) groups="$groups$value " ;;
 	'ended '*) case $groups in *" $value "*) groups="${groups%%" $value "*} ${groups#*" $value "}" ;; esac ;;
-	'display '*) display=${value%% *} server=${value#* } ;;
+	'display '*) display=$value ;;
 	'path '*) set -- "$@" "$value" ;;
 	esac
 done
@@ -43,8 +44,9 @@ bury() {
 }
 if alive; then bury TERM; fi
 if alive; then bury KILL; fi
-if [ -n "$display" ] && read -r owner <"/tmp/.X$display-lock" && [ "$owner" = "$server" ]; then
-	rm -f "/tmp/.X$display-lock" "/tmp/.X11-unix/X$display"
+socket=/tmp/.X11-unix/X$display
+if [ -n "$display" ] && [ -e "$socket" ] && ! grep -q " $socket\$" /proc/net/unix; then
+	rm -f "$socket"
 fi
 turns=0
 until rm -rf -- "$@" || [ $turns -ge 20 ]; do sleep 0.1; turns=$((turns + 1)); done
@@ -102,8 +104,8 @@ func (j *janitor) path(p string) error { return j.note("path %s", p) }
 func (j *janitor) group(pgid int) error { return j.note("group %d", pgid) }
 func (j *janitor) ended(pgid int)       { _ = j.note("ended %d", pgid) }
 
-// display registers the lock and the socket of an X server.
-func (j *janitor) display(number string, pid int) error { return j.note("display %s %d", number, pid) }
+// display registers the socket of an X server.
+func (j *janitor) display(number string) error { return j.note("display %s", number) }
 
 // finish lets it clean up and waits for it; it bounds itself.
 func (j *janitor) finish() error {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
@@ -25,12 +26,15 @@ import (
 type life struct {
 	url     string
 	pending bool // the old document may still be heard
+	loading bool // Navigate is under way
 	seen    map[recorder.Marker]bool
 	status  int    // HTTP status of the document
 	netErr  string // net::ERR_…
 	divErr  string // text of div.error
 	over    *recorder.Error
 }
+
+func (l *life) crashed() bool { return l.over != nil && l.over.Code == recorder.CodePageCrashed }
 
 // tab is the one tab of a session and what its page says.
 type tab struct {
@@ -53,6 +57,19 @@ func (t *tab) id() target.SessionID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.session
+}
+
+func (t *tab) crashed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.life.crashed()
+}
+
+// ended reports whether the present page is gone.
+func (t *tab) ended() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.life.over != nil
 }
 
 // update changes the state and wakes whoever waits for a change.
@@ -152,8 +169,11 @@ func (s *Session) Navigate(ctx context.Context, rawURL string) error {
 	if err := s.dead(); err != nil {
 		return err
 	}
+	if err := s.reviveTab(ctx); err != nil {
+		return s.failure(ctx, err)
+	}
 	s.tab.mu.Lock()
-	s.tab.life = &life{url: rawURL, pending: true, seen: map[recorder.Marker]bool{}}
+	s.tab.life = &life{url: rawURL, pending: true, loading: true, seen: map[recorder.Marker]bool{}}
 	s.tab.mu.Unlock()
 
 	d, id := s.chrome.devtools, s.tab.id()
@@ -167,6 +187,43 @@ func (s *Session) Navigate(ctx context.Context, rawURL string) error {
 		return s.failure(ctx, err)
 	}
 	return s.arrived(result)
+}
+
+// How long a page may be deaf before it is taken for hung.
+const hungAfter = 2 * time.Second
+
+// reviveTab ends the renderer of a page that hangs: it would have to let the
+// next page in.
+func (s *Session) reviveTab(ctx context.Context) error {
+	if s.tab.crashed() {
+		return nil
+	}
+	d, id := s.chrome.devtools, s.tab.id()
+	asking, cancel := context.WithTimeout(ctx, hungAfter)
+	defer cancel()
+	_, err := call(asking, d, id, runtime.Evaluate, runtime.EvaluateParams{Expression: "0"})
+	if err == nil || asking.Err() == nil || ctx.Err() != nil {
+		return nil
+	}
+	s.log.Warn("the page hangs; ending its renderer")
+	if err := send(ctx, d, id, page.Crash, cdp.Empty{}); err != nil {
+		return err
+	}
+	for {
+		s.tab.mu.Lock()
+		crashed, changed := s.tab.life.crashed(), s.tab.changed
+		s.tab.mu.Unlock()
+		if crashed {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-s.died:
+			return s.dieErr
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // failure explains why a command could not be carried out.
@@ -192,7 +249,7 @@ func (s *Session) failure(ctx context.Context, err error) error {
 func (s *Session) arrived(result page.NavigateResult) error {
 	var fault *recorder.Error
 	s.tab.update(func(l *life) {
-		l.pending = false
+		l.pending, l.loading = false, false
 		l.netErr = result.ErrorText
 		switch {
 		case l.status >= http.StatusBadRequest:

@@ -54,7 +54,8 @@ type Session struct {
 	dieErr *recorder.Error
 	dying  sync.Once
 
-	veiled     bool // of the goroutine that reads events
+	veiling    sync.Mutex
+	veiled     bool // the screen is frozen
 	navigating sync.Mutex
 	closing    chan struct{} // closed when Close began
 	closeOnce  sync.Once

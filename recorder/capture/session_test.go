@@ -2,9 +2,16 @@ package capture_test
 
 import (
 	"context"
+	"errors"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap/zaptest"
 
@@ -13,12 +20,17 @@ import (
 	"tapedeck/recorder/recordertest"
 )
 
-// patience bounds what a test waits for.
-const patience = 30 * time.Second
+var _ recorder.Session = (*capture.Session)(nil)
 
-func within(t *testing.T) context.Context {
+// patience bounds what a test waits for; notice is what a recorder is promised.
+const (
+	patience = 30 * time.Second
+	notice   = 2 * time.Second
+)
+
+func within(t *testing.T, limit ...time.Duration) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), append(limit, patience)[0])
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -33,18 +45,187 @@ func open(t *testing.T, spec recorder.SessionSpec) *capture.Session {
 	}
 	s, err := capture.Open(within(t), spec, capture.Options{Log: zaptest.NewLogger(t)})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	t.Cleanup(func() { assert.NoError(t, s.Close()) })
 	return s
 }
 
-func TestPageStartsAndEnds(t *testing.T) {
-	page := recordertest.StartPage(t)
-	s := open(t, recorder.SessionSpec{})
-	require.NoError(t, s.Navigate(within(t), page.URL+"/markers?start=50&end=200"))
+// startPage navigates and waits for START_RECORDING.
+func startPage(t *testing.T, s *capture.Session, url string) {
+	t.Helper()
+	require.NoError(t, s.Navigate(within(t), url))
 	require.NoError(t, s.Wait(within(t), recorder.MarkerStart))
+}
+
+func TestMarkers(t *testing.T) {
+	t.Parallel()
+	page := recordertest.StartPage(t)
+	s := open(t, recorder.SessionSpec{Silent: true})
+	for name, path := range map[string]string{
+		"log":              "/markers?start=0&end=30",
+		"error":            "/markers?start=20&end=30&level=error",
+		"debug":            "/markers?start=20&end=30&level=debug",
+		"after a redirect": "/redirect?to=/markers?start=1%26end=2",
+	} {
+		t.Run(name, func(t *testing.T) {
+			startPage(t, s, page.URL+path)
+			require.NoError(t, s.Wait(within(t), recorder.MarkerEnd))
+			require.NoError(t, s.Wait(within(t), recorder.MarkerLoaded))
+			require.NoError(t, s.Wait(within(t), recorder.MarkerStart), "markers are remembered")
+		})
+	}
+	for name, path := range map[string]string{"frame": "/iframe", "frame of another site": "/iframe?cross=1"} {
+		t.Run(name, func(t *testing.T) { startPage(t, s, page.URL+path) })
+	}
+	t.Run("of the last page do not count", func(t *testing.T) {
+		startPage(t, s, page.URL+"/markers?start=0")
+		require.NoError(t, s.Navigate(within(t), page.URL+"/never"))
+		require.NoError(t, s.Wait(within(t), recorder.MarkerLoaded))
+		cause := errors.New("waited enough")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, cause)
+		defer cancel()
+		require.ErrorIs(t, s.Wait(ctx, recorder.MarkerStart), cause)
+	})
+	t.Run("one that is only part of a text does not count", func(t *testing.T) {
+		require.NoError(t, s.Navigate(within(t), page.URL+"/markers"))
+		require.NoError(t, s.Wait(within(t), recorder.MarkerLoaded))
+		require.ErrorIs(t, s.Wait(within(t, 300*time.Millisecond), recorder.MarkerStart), context.DeadlineExceeded)
+	})
+}
+
+func TestPageThatDoesNotLoad(t *testing.T) {
+	t.Parallel()
+	page := recordertest.StartPage(t)
+	s := open(t, recorder.SessionSpec{Silent: true})
+	for name, c := range map[string]struct{ url, message string }{
+		"status 503":           {page.URL + "/status/503", "HTTP status 503"},
+		"redirect to a 404":    {page.URL + "/redirect?to=/status/404", "HTTP status 404"},
+		"redirect to a file":   {page.URL + "/redirect?to=file:///etc/passwd", "net::ERR_UNSAFE_REDIRECT"},
+		"nobody listens":       {"http://127.0.0.1:1/?token=secret-token", "net::ERR_"},
+		"no such host":         {"http://no-such-host.invalid/", "net::ERR_NAME_NOT_RESOLVED"},
+		"a download, no page":  {page.URL + "/attachment", "net::ERR_ABORTED"},
+		"certificate unusable": {strings.Replace(page.URL, "http:", "https:", 1), "net::ERR_SSL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := s.Navigate(within(t), c.url)
+			assert.Equal(t, recorder.CodePageLoad, recorder.CodeOf(err))
+			require.ErrorContains(t, err, c.message)
+			require.ErrorContains(t, s.Wait(within(t), recorder.MarkerStart), c.message, "Wait says the same")
+			assert.NotContains(t, err.Error(), "secret-token")
+		})
+	}
+	for _, url := range []string{"file:///etc/passwd", "javascript:alert(1)", "chrome://version", "http://", "%", "view-source:http://a"} {
+		t.Run("refuses "+url, func(t *testing.T) {
+			assert.Equal(t, recorder.CodeInvalid, recorder.CodeOf(s.Navigate(within(t), url)))
+		})
+	}
+	t.Run("server that never answers", func(t *testing.T) {
+		cause := errors.New("start timeout")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, cause)
+		defer cancel()
+		require.ErrorIs(t, s.Navigate(ctx, page.URL+"/silent-server"), cause)
+	})
+	t.Run("then one that does", func(t *testing.T) { startPage(t, s, page.URL+"/token?a=b") })
+}
+
+func TestTemplateError(t *testing.T) {
+	t.Parallel()
+	page := recordertest.StartPage(t)
+	s := open(t, recorder.SessionSpec{Silent: true})
+	require.NoError(t, s.Navigate(within(t), page.URL+"/div-error?after=50&text=the+room+is+full"))
+	err := s.Wait(within(t, notice), recorder.MarkerStart)
+	assert.Equal(t, recorder.CodePageError, recorder.CodeOf(err))
+	require.EqualError(t, err, "template error: the room is full")
+	require.ErrorIs(t, s.Wait(within(t, 100*time.Millisecond), recorder.MarkerEnd), context.DeadlineExceeded,
+		"a recording that runs is not ended by it")
+	assert.Equal(t, "the room is full", s.Diagnose(within(t)).PageError)
+}
+
+func TestPageGoesAway(t *testing.T) {
+	t.Parallel()
+	page := recordertest.StartPage(t)
+	s := open(t, recorder.SessionSpec{Silent: true})
+	t.Run("to one that does not load", func(t *testing.T) {
+		startPage(t, s, page.URL+"/leave?after=50")
+		require.ErrorIs(t, s.Wait(within(t, notice), recorder.MarkerEnd), recorder.ErrPageClosed)
+	})
+	t.Run("to another of its own", func(t *testing.T) {
+		startPage(t, s, page.URL+"/leave?to=/markers?end=50")
+		require.NoError(t, s.Wait(within(t, notice), recorder.MarkerEnd))
+	})
+	t.Run("by its tab being closed", func(t *testing.T) {
+		startPage(t, s, page.URL+"/token")
+		require.NoError(t, s.CloseTab(within(t)))
+		require.ErrorIs(t, s.Wait(within(t, notice), recorder.MarkerEnd), recorder.ErrPageClosed)
+	})
+}
+
+func TestDeathOfAProcessEndsTheSession(t *testing.T) {
+	t.Parallel()
+	page := recordertest.StartPage(t)
+	for _, name := range []string{"Chrome", "Xvfb", "PulseAudio"} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, recorder.SessionSpec{})
+			startPage(t, s, page.URL+"/token")
+			require.NoError(t, syscall.Kill(s.Pids()[name], syscall.SIGKILL))
+			began := time.Now()
+			err := s.Wait(within(t, notice), recorder.MarkerEnd)
+			t.Logf("noticed after %s", time.Since(began))
+			require.ErrorIs(t, err, recorder.ErrSessionDied)
+			require.ErrorContains(t, err, name+" ended: signal: killed")
+			require.ErrorIs(t, s.Navigate(within(t), page.URL), recorder.ErrSessionDied)
+			s.Diagnose(within(t))
+			display := s.Inputs().Display
+			require.NoError(t, s.Close())
+			assert.Empty(t, recordertest.StaleDisplay(t, display))
+			assert.NoDirExists(t, s.Dir())
+		})
+	}
+}
+
+func TestChromeThatHangsEndsTheSession(t *testing.T) {
+	t.Parallel()
+	s := open(t, recorder.SessionSpec{Silent: true})
+	require.NoError(t, syscall.Kill(s.Pids()["Chrome"], syscall.SIGSTOP))
+	err := s.Wait(within(t), recorder.MarkerStart)
+	require.ErrorIs(t, err, recorder.ErrSessionDied)
+	require.EqualError(t, err, "Chrome does not answer any more")
+	began := time.Now()
+	require.NoError(t, s.Close())
+	assert.Less(t, time.Since(began), 5*time.Second)
+}
+
+func TestDiagnosis(t *testing.T) {
+	t.Parallel()
+	page := recordertest.StartPage(t)
+	dir := t.TempDir()
+	s := open(t, recorder.SessionSpec{Silent: true, Dir: dir, Width: 720, Height: 1280})
+	require.NoError(t, s.Navigate(within(t), page.URL+"/console?token=sesame-in-the-url"))
 	require.NoError(t, s.Wait(within(t), recorder.MarkerLoaded))
-	require.NoError(t, s.Wait(within(t), recorder.MarkerEnd))
 	d := s.Diagnose(within(t))
-	t.Logf("%+v", d)
-	require.NotEmpty(t, d.Screenshot)
+
+	assert.Equal(t, page.URL+"/console?token=redacted", d.URL)
+	assert.Equal(t, 200, d.HTTPStatus)
+	console := strings.Join(d.Console, "\n")
+	assert.Contains(t, console, "log: plain 1 {a: 1} ("+page.URL+"/console:")
+	assert.Contains(t, console, "warning: careful")
+	assert.Contains(t, console, "error: bad")
+	assert.Contains(t, console, "exception: Uncaught Error: boom in the page")
+	assert.NotContains(t, console, "sesame")
+	assert.Equal(t, filepath.Join(dir, "screenshot.png"), d.Screenshot)
+	file, err := os.Open(d.Screenshot)
+	require.NoError(t, err)
+	defer file.Close()
+	picture, err := png.DecodeConfig(file)
+	require.NoError(t, err)
+	assert.Equal(t, []int{720, 1280}, []int{picture.Width, picture.Height})
+
+	t.Run("of a page that hangs", func(t *testing.T) {
+		startPage(t, s, page.URL+"/hang?after=100")
+		began := time.Now()
+		d := s.Diagnose(within(t))
+		assert.Less(t, time.Since(began), 5*time.Second)
+		assert.Equal(t, filepath.Join(dir, "screenshot-2.png"), d.Screenshot)
+		assert.Contains(t, strings.Join(d.Console, "\n"), "boom", "the console of earlier lives is kept")
+		startPage(t, s, page.URL+"/token")
+	})
 }

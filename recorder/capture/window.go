@@ -2,7 +2,9 @@ package capture
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/chromedp/cdproto/runtime"
 	"go.uber.org/zap"
@@ -33,19 +35,41 @@ func (s *Session) fillScreen(ctx context.Context) error {
 // veil freezes the picture before Chrome paints its sad tab or an error page
 // (measured: 40 ms after the renderer ended we know, 85 ms after it Chrome paints).
 func (s *Session) veil() {
+	s.veiling.Lock()
+	defer s.veiling.Unlock()
 	if err := s.screen.veil(true); err != nil {
 		s.log.Warn("the screen could not be frozen", zap.Error(err))
 	}
 	s.veiled = true
 }
 
-// unveil shows the page again, once it is loaded or says that it starts.
+func (s *Session) frozen() bool {
+	s.veiling.Lock()
+	defer s.veiling.Unlock()
+	return s.veiled
+}
+
+// How long a page that says it is there may take to be drawn.
+const paintLimit = 2 * time.Second
+
+// unveil shows the page that came after the crashed one as soon as it is drawn,
+// which is some frames after it says that it is loaded or starts.
 func (s *Session) unveil() {
-	if !s.veiled {
+	ctx, cancel := context.WithTimeout(s.ctx, paintLimit)
+	defer cancel()
+	yes := true
+	_, err := call(ctx, s.chrome.devtools, s.tab.id(), runtime.Evaluate, runtime.EvaluateParams{
+		AwaitPromise: &yes,
+		Expression:   `new Promise(done => { let left = 4; const tick = () => left-- ? requestAnimationFrame(tick) : done(); tick() })`,
+	})
+	s.veiling.Lock()
+	defer s.veiling.Unlock()
+	// It may have crashed again by now, and the veil is for that crash then.
+	if !s.veiled || s.ctx.Err() != nil || s.tab.ended() {
 		return
 	}
-	if err := s.screen.veil(false); err != nil {
-		s.log.Warn("the screen could not be thawed", zap.Error(err))
+	if err := errors.Join(err, s.screen.veil(false)); err != nil {
+		s.log.Warn("showing the page after a crash", zap.Error(err))
 	}
 	s.veiled = false
 }

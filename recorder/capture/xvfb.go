@@ -70,7 +70,7 @@ func (s *Session) startX(ctx context.Context) (*xServer, error) {
 		return nil, err
 	}
 	x.display = ":" + number
-	return x, s.janitor.display(number, x.pid())
+	return x, s.janitor.display(number)
 }
 
 // makeSocketDir makes the directory of the X sockets the way X itself wants it,

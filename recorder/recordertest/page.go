@@ -170,9 +170,9 @@ func scripts() map[string]string {
 		"/download": `const a = document.createElement('a'); a.href = '{self}/attachment'; a.download = 'big.bin';
 			document.body.append(a); a.click(); setTimeout(start, 500)`,
 		"/permissions": `const ask = (name, p) => p.then(() => console.log(name + ': granted'), e => console.log(name + ': ' + e.name));
+			console.log('notification: ' + Notification.permission);
 			Promise.all([ask('camera', navigator.mediaDevices.getUserMedia({video: true})),
-				ask('microphone', navigator.mediaDevices.getUserMedia({audio: true})),
-				Notification.requestPermission().then(p => console.log('notification: ' + p))]).then(start)`,
+				ask('microphone', navigator.mediaDevices.getUserMedia({audio: true}))]).then(start)`,
 		"/file": `const report = (name, ok) => console.log(name + ': ' + (ok ? 'readable' : 'blocked'));
 			const f = document.createElement('iframe'); f.src = 'file:///etc/passwd'; document.body.append(f);
 			fetch('file:///etc/passwd').then(() => report('fetch', true), () => report('fetch', false))
