@@ -213,13 +213,13 @@ func (p *Pipeline) release() {
 	}
 }
 
-// requestKey asks the streams' encoder for a key frame soon.
+// requestKey asks the streams' encoder for a key frame within about a second.
 func (p *Pipeline) requestKey() {
 	p.mu.Lock()
 	e := p.encoders[codecH264]
 	p.mu.Unlock()
 	if e != nil {
-		e.requestKey()
+		e.keys.want()
 	}
 }
 

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"sync"
 	"time"
 
@@ -94,11 +95,11 @@ func encoderElements(c codec, o recorder.EncodingOptions) string {
 	switch c {
 	case codecH264:
 		return fmt.Sprintf("x264enc name=enc speed-preset=veryfast pass=cbr bitrate=%d vbv-buf-capacity=1000 key-int-max=%d"+
-			" bframes=0 rc-lookahead=10 sync-lookahead=0 b-adapt=false option-string=\"scenecut=0:open-gop=0\""+
-			" ! video/x-h264,profile=high,stream-format=avc,alignment=au", o.VideoBitrate, gop)
+			" threads=%d bframes=0 rc-lookahead=10 sync-lookahead=0 b-adapt=false option-string=\"scenecut=0:open-gop=0\""+
+			" ! video/x-h264,profile=high,stream-format=avc,alignment=au", o.VideoBitrate, gop, encoderThreads())
 	case codecVP8:
-		return fmt.Sprintf("vp8enc name=enc deadline=1 cpu-used=8 threads=2 token-partitions=1 end-usage=cbr target-bitrate=%d"+
-			" keyframe-max-dist=%d lag-in-frames=0 static-threshold=100 max-intra-bitrate=300", o.VideoBitrate*1000, gop)
+		return fmt.Sprintf("vp8enc name=enc deadline=1 cpu-used=8 threads=%d token-partitions=2 end-usage=cbr target-bitrate=%d"+
+			" keyframe-max-dist=%d lag-in-frames=0 static-threshold=100 max-intra-bitrate=300", encoderThreads(), o.VideoBitrate*1000, gop)
 	case codecAAC:
 		return fmt.Sprintf("avenc_aac name=enc bitrate=%d ! audio/mpeg,mpegversion=4,stream-format=raw", o.AudioBitrate*1000)
 	case codecOpus:
@@ -107,6 +108,10 @@ func encoderElements(c codec, o recorder.EncodingOptions) string {
 		return fmt.Sprintf("audioconvert ! lamemp3enc name=enc target=bitrate cbr=true bitrate=%d", mp3Bitrate(o.AudioBitrate))
 	}
 }
+
+// encoderThreads bounds what x264 would take: one and a half a core, each of
+// which delays the output by a frame.
+func encoderThreads() int { return min(4, runtime.NumCPU()) }
 
 // mp3Bitrate gives the nearest of MP3's bitrates: LAME refuses others.
 func mp3Bitrate(kbps int) int {
@@ -165,7 +170,9 @@ func (e *encoder) run(deliver func(packet), quit <-chan struct{}) {
 		if sample != nil {
 			p, ok := e.packet(sample)
 			if ok {
-				e.keys.seen(p.key)
+				if e.keys.seen(p.key, time.Now()) {
+					forceKeyUnit(e.enc.GetStaticPad("src"))
+				}
 				deliver(p)
 			}
 			freeBuffer(p.buf)
@@ -208,37 +215,32 @@ func (e *encoder) close() {
 	}
 }
 
-// keyRequests keeps requests for key frames from wrecking the bitrate: one
-// every keyEvery at most, none when there was one just now.
+// keyRequests keeps requests for key frames from wrecking the bitrate: they
+// are granted keyEvery after the last key frame, whatever made that.
 type keyRequests struct {
-	mu   sync.Mutex
-	last time.Time
+	mu     sync.Mutex
+	last   time.Time
+	wanted bool
 }
 
-const keyEvery = 2 * time.Second
+const keyEvery = time.Second
 
-func (k *keyRequests) seen(key bool) {
-	if key {
-		k.mu.Lock()
-		k.last = time.Now()
-		k.mu.Unlock()
-	}
-}
-
-// allow reports whether a key frame may be asked for now.
-func (k *keyRequests) allow() bool {
+func (k *keyRequests) want() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if time.Since(k.last) < keyEvery {
-		return false
-	}
-	k.last = time.Now()
-	return true
+	k.wanted = true
 }
 
-// requestKey makes the next picture a key frame if that is not too soon.
-func (e *encoder) requestKey() {
-	if e.keys.allow() {
-		forceKeyUnit(e.enc.GetStaticPad("src"))
+// seen is told of every packet and reports whether to ask for a key frame now.
+func (k *keyRequests) seen(key bool, now time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if key {
+		k.last, k.wanted = now, false
 	}
+	if !k.wanted || now.Sub(k.last) < keyEvery {
+		return false
+	}
+	k.last, k.wanted = now, false
+	return true
 }

@@ -66,6 +66,7 @@ type fileOutput struct {
 	container
 	unit *unit
 	srcs map[codec]*app.Source
+	log  *zap.Logger
 
 	mu      sync.Mutex
 	capped  map[codec]bool
@@ -93,20 +94,29 @@ func newFileOutput(o recorder.Output, audioOnly, videoOnly bool, log *zap.Logger
 	if err := u.set("file", "location", o.Path); err != nil {
 		return nil, err
 	}
-	f := &fileOutput{id: o.ID, path: o.Path, container: c, unit: u, srcs: map[codec]*app.Source{}, capped: map[codec]bool{}}
+	f := &fileOutput{id: o.ID, path: o.Path, container: c, unit: u, srcs: map[codec]*app.Source{}, capped: map[codec]bool{}, log: log}
 	for _, k := range c.codecs {
 		f.srcs[k] = u.source(string(k))
 	}
 	return f, nil
 }
 
-// check finds out early whether the file can be written, and leaves nothing.
+// check finds out early whether the file can be written, and leaves nothing. A
+// file that holds something is never overwritten.
 func (f *fileOutput) check() error {
-	file, err := os.OpenFile(f.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	file, err := os.OpenFile(f.path, os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // media is for other users' eyes too
 	if err != nil {
 		return recorder.Errorf(recorder.CodePipeline, "output file: %w", err)
 	}
-	_ = file.Close()
+	defer file.Close() //nolint:errcheck // nothing was written
+	switch info, err := file.Stat(); {
+	case err != nil:
+		return recorder.Errorf(recorder.CodePipeline, "output file: %w", err)
+	case !info.Mode().IsRegular():
+		return nil
+	case info.Size() > 0:
+		return recorder.Errorf(recorder.CodePipeline, "output file %s holds %d bytes already", f.path, info.Size())
+	}
 	return os.Remove(f.path)
 }
 
@@ -149,10 +159,15 @@ func (f *fileOutput) accept(p packet) {
 // finish ends the file and waits until it is final, or until the deadline.
 func (f *fileOutput) finish(deadline <-chan time.Time) error {
 	f.mu.Lock()
-	started := f.started
+	started, packets := f.started, f.packets
 	f.mu.Unlock()
 	if !started {
 		return nil
+	}
+	if packets == 0 {
+		f.unit.stop(stopPatience)
+		_ = os.Remove(f.path) // nothing was recorded
+		return f.unit.err()
 	}
 	for _, src := range f.srcs {
 		src.EndStream()
@@ -172,9 +187,8 @@ func (f *fileOutput) finish(deadline <-chan time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.final = err == nil
-	if err == nil && f.packets == 0 {
-		_ = os.Remove(f.path) // nothing was recorded
-		f.final = false
+	if f.dropped > 0 {
+		f.log.Warn("the disk did not keep up", zap.String("file", f.path), zap.Int64("packets_dropped", f.dropped))
 	}
 	return err
 }

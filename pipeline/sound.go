@@ -14,9 +14,26 @@ import (
 	"tapedeck/recorder"
 )
 
-// soundLatency is the time from a sample's place on the clock to its arrival
-// here at best. See TestAudioVideoOffset for how it was measured.
-const soundLatency = 0 * time.Millisecond
+// What makes sound arrive earlier than the picture it belongs to. Measured with a
+// page in Chrome that flashes and beeps (recordertest's /barcode): without
+// these the beep came 20 to 55 ms before the flash, evenly spread, for
+// the flash waits for the next frame time; with them it is within half a frame.
+const (
+	// A null sink renders blocks ahead of time, as long as the latency its
+	// quickest client asks for: pulsesrc's latency-time below.
+	soundAhead = 10 * time.Millisecond
+	// From the time a page draws for until the X screen shows it, at 60 Hz.
+	chromePresentation = 15 * time.Millisecond
+)
+
+// soundDelay is how much later than it arrives sound belongs in a recording.
+func soundDelay(o recorder.EncodingOptions, picture bool) time.Duration {
+	if !picture {
+		return 0
+	}
+	halfFrame := time.Second / time.Duration(2*o.Framerate) // the mean wait for the next frame
+	return soundAhead + chromePresentation + halfFrame
+}
 
 // peakEvery is the interval of AudioPeak; silentPeak is its floor in dBFS.
 const (
@@ -69,7 +86,7 @@ func newAudioSource(spec recorder.PipelineSpec, t timeline, log *zap.Logger) (*a
 	}
 	t.drive(u)
 	return &audioSource{
-		unit: u, sink: u.sink("sink"), time: t, line: newSoundLine(rate, soundLatency), log: log,
+		unit: u, sink: u.sink("sink"), time: t, line: newSoundLine(rate, soundDelay(spec.Options, !spec.AudioOnly)), log: log,
 		running: make(chan struct{}), base: make(chan time.Duration, 1),
 	}, nil
 }

@@ -21,15 +21,15 @@ const (
 
 // soundLine puts captured sound on the clock. What comes in are chunks with a
 // device position (which counts what the device lost, too) and a time of
-// arrival; what goes out is an unbroken line of samples, the first of which was
-// captured at the base time, and whose sample n is never further than hardError from
+// arrival; what goes out is an unbroken line of samples, the first of which
+// belongs to the base time, and whose sample n is never further than hardError from
 // base + n/rate. The clock of the sound server may drift: the line is stretched by one
 // sample a chunk (0.2 %, inaudible) until it fits again, so however long a
 // recording is, the error stays near softError.
 // It belongs to one goroutine.
 type soundLine struct {
-	rate    int
-	latency time.Duration // from capture to arrival, at best
+	rate  int
+	delay time.Duration // from arrival at best to where it belongs; see soundDelay
 
 	arrivals  floor
 	history   []chunk // before the base is known
@@ -51,8 +51,8 @@ type chunk struct {
 // capture time of a frame that is a few ms old when it gets known.
 const keepHistory = 500 * time.Millisecond
 
-func newSoundLine(rate int, latency time.Duration) *soundLine {
-	return &soundLine{rate: rate, latency: latency}
+func newSoundLine(rate int, delay time.Duration) *soundLine {
+	return &soundLine{rate: rate, delay: delay}
 }
 
 func (s *soundLine) duration(frames int64) time.Duration {
@@ -69,7 +69,7 @@ func (s *soundLine) feed(arrival time.Duration, position int64, pcm []float32) {
 	n := int64(len(pcm) / channels)
 	end := s.duration(position + n)
 	// Chunks may come late, never early: the smallest distance is the true one.
-	start := s.arrivals.add(arrival, arrival-end) + s.duration(position) - s.latency
+	start := s.arrivals.add(arrival, arrival-end) + s.duration(position) + s.delay
 	if s.based {
 		s.place(start, pcm)
 		return

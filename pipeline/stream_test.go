@@ -1,6 +1,8 @@
 package pipeline_test
 
 import (
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,27 +33,193 @@ func (k *take) untilStream(url string, what string, ok func(recorder.StreamResul
 	require.Eventually(k.t, func() bool { return ok(k.stream(url)) }, 30*time.Second, 20*time.Millisecond, what)
 }
 
-func fast() pipeline.StreamTiming {
-	return pipeline.StreamTiming{Connect: 3 * time.Second, Stall: 2 * time.Second, BackoffMin: 200 * time.Millisecond, BackoffMax: time.Second}
+func (k *take) untilState(url string, state recorder.StreamState) {
+	k.t.Helper()
+	k.untilStream(url, string(state), func(s recorder.StreamResult) bool { return s.State == state })
 }
 
-func TestStreams(t *testing.T) {
+// hasty makes faults show within a test's patience.
+func hasty() pipeline.StreamTiming {
+	return pipeline.StreamTiming{
+		Connect: 2 * time.Second, Stall: 1500 * time.Millisecond, BackoffMin: 200 * time.Millisecond, BackoffMax: 2 * time.Second,
+	}
+}
+
+// noisy fills a stalled connection's buffers quickly.
+func (r *rig) noisy() {
+	r.player("videotestsrc is-live=true pattern=snow ! video/x-raw,width=%d,height=%d,framerate=30/1 ! ximagesink display=%s sync=true",
+		rigWidth, rigHeight, r.inputs.Display)
+}
+
+// One encode feeds a file and four URLs; what three of them do shows in neither
+// the file nor the healthy one.
+func TestStreamsAreIsolated(t *testing.T) {
+	r := newRig(t)
+	r.noisy()
+	server, hanging := recordertest.StartRTMP(t), recordertest.NewHangingListener(t)
+	proxy := recordertest.NewStallingProxy(t, server.Addr)
+	healthy, stalling := server.URL("healthy"), proxy.URL(server.URL("stalling"))
+	refused, mute := "rtmp://127.0.0.1:1/live/s3cr3t-stream-key", hanging.URL("mute")
+	file := r.file("a.mp4")
+	spec := r.spec(file, streamTo(healthy), streamTo(stalling), streamTo(refused), streamTo(mute))
+	spec.Options.VideoBitrate = 8000
+	k := record(t, spec, pipeline.Options{Stream: hasty()})
+	k.begin()
+	k.untilState(stalling, recorder.StreamActive)
+	k.until(2 * time.Second)
+	proxy.Stall()
+	k.untilStream(stalling, "the stall is noticed", func(s recorder.StreamResult) bool { return s.Retries > 0 })
+	require.Contains(t, k.stream(stalling).Error, "stalled")
+	k.untilStream(refused, "refusals are retried", func(s recorder.StreamResult) bool { return s.Retries >= 3 })
+	k.untilStream(mute, "silence is noticed", func(s recorder.StreamResult) bool { return s.Retries >= 1 })
+	require.NotEqual(t, recorder.StreamActive, k.stream(mute).State)
+	require.NotEqual(t, recorder.StreamActive, k.stream(refused).State)
+	require.NotZero(t, k.stream(refused).LastRetryAt)
+	require.NotContains(t, k.stream(refused).Error+k.stream(refused).URL, "s3cr3t-stream-key")
+	require.NoError(t, k.end())
+
+	m := probe(t, file.Path)
+	m.requireEven(30, time.Microsecond)
+	frames := len(m.times())
+	require.Zero(t, k.Snapshot().Stats.Dropped)
+	ingested := server.Recorded("healthy")
+	require.Len(t, ingested, 1, "one publication without a break")
+	live := probe(t, ingested[0])
+	require.Equal(t, []string{"h264", "aac"}, live.codecs())
+	live.requireEven(30, time.Millisecond)
+	require.InDelta(t, frames, len(live.times()), 2, "from the first frame to the last")
+	s := k.stream(healthy)
+	require.Equal(t, recorder.StreamFinished, s.State)
+	require.Zero(t, s.Dropped+int64(s.Retries))
+	require.InDelta(t, m.duration(), s.Duration, float64(100*time.Millisecond))
+	require.NotZero(t, s.Bytes)
+	require.Equal(t, recorder.StreamFinished, k.stream(stalling).State)
+	require.NotEmpty(t, k.stream(refused).Error, "why it never ran")
+}
+
+func TestStreamComesBack(t *testing.T) {
 	r := newRig(t)
 	server := recordertest.StartRTMP(t)
-	hanging := recordertest.NewHangingListener(t)
-	proxy := recordertest.NewStallingProxy(t, server.Addr)
-	healthy, refused, stalling := server.URL("healthy"), "rtmp://127.0.0.1:1/live/denied", proxy.URL(server.URL("stalling"))
-	_ = hanging
-	k := record(t, r.spec(r.file("a.mp4"), streamTo(healthy), streamTo(refused), streamTo(stalling), streamTo(hanging.URL("hang"))), pipeline.Options{Stream: fast()})
+	url := server.URL("again?token=a%20b")
+	k := record(t, r.spec(streamTo(url)), pipeline.Options{Stream: hasty()})
 	k.begin()
-	k.untilStream(stalling, "active", func(s recorder.StreamResult) bool { return s.State == recorder.StreamActive })
-	k.until(4 * time.Second)
-	proxy.Stall()
-	k.until(14 * time.Second)
-	for _, s := range k.Snapshot().Streams {
-		t.Logf("%+v", s)
-	}
+	k.untilState(url, recorder.StreamActive)
+	k.until(2 * time.Second)
+	server.Kill()
+	k.untilState(url, recorder.StreamRetrying)
+	require.NotEmpty(t, k.stream(url).Error)
+	server.Restart()
+	k.untilState(url, recorder.StreamActive)
+	require.Empty(t, k.stream(url).Error)
+	at := k.Snapshot().Stats.Elapsed.Std()
+	k.until(at + 2*time.Second)
 	require.NoError(t, k.end())
-	t.Logf("%+v", k.Snapshot())
-	t.Log(server.Recorded("healthy"), server.Recorded("stalling"))
+	s := k.stream(url)
+	require.Equal(t, recorder.StreamFinished, s.State)
+	require.Positive(t, s.Retries)
+	require.Positive(t, s.Dropped)
+	ingested := server.Recorded("again")
+	require.Len(t, ingested, 2)
+	m := probe(t, ingested[1])
+	m.requireEven(30, time.Millisecond)
+	require.Less(t, m.times()[0], 100*time.Millisecond, "every life begins at zero, with a key frame")
+	require.GreaterOrEqual(t, m.duration(), 1500*time.Millisecond)
+}
+
+func TestAddAndRemoveStreams(t *testing.T) {
+	r := newRig(t)
+	server := recordertest.StartRTMP(t)
+	file, first, second := r.file("a.webm"), server.URL("first"), server.URL("second")
+	k := record(t, r.spec(file), pipeline.Options{Stream: hasty()})
+	k.begin()
+	k.until(1 * time.Second)
+	require.NoError(t, k.Add(t.Context(), streamTo(first)))
+	require.ErrorIs(t, k.Add(t.Context(), streamTo(first)), recorder.ErrConflict)
+	require.ErrorIs(t, k.Remove(t.Context(), "st_unknown"), recorder.ErrNotFound)
+	require.Equal(t, recorder.CodeInvalid, recorder.CodeOf(k.Add(t.Context(), r.file("late.mp4"))))
+	k.untilState(first, recorder.StreamActive)
+	at := k.Snapshot().Stats.Elapsed.Std()
+	require.NoError(t, k.Add(t.Context(), streamTo(second)))
+	k.untilState(second, recorder.StreamActive)
+	require.Less(t, k.Snapshot().Stats.Elapsed.Std()-at, 2*time.Second, "a key frame was asked for")
+	k.until(at + 2*time.Second)
+	require.NoError(t, k.Remove(t.Context(), recorder.StreamID(first)))
+	require.Equal(t, recorder.StreamFinished, k.stream(first).State)
+	require.NoError(t, k.Remove(t.Context(), recorder.StreamID(first)), "again does no harm")
+	at = k.Snapshot().Stats.Elapsed.Std()
+	k.until(at + time.Second)
+	require.NoError(t, k.Add(t.Context(), streamTo(first)), "a removed stream may come back")
+	k.untilState(first, recorder.StreamActive)
+	require.NoError(t, k.end())
+	require.ErrorIs(t, k.Add(t.Context(), streamTo(server.URL("late"))), recorder.ErrConflict)
+	require.Len(t, server.Recorded("second"), 1)
+	probe(t, server.Recorded("second")[0]).requireEven(30, time.Millisecond)
+	probe(t, server.Recorded("first")[0]).requireEven(30, time.Millisecond)
+	probe(t, file.Path).requireEven(30, time.Millisecond)
+}
+
+func TestStreamIsGivenUp(t *testing.T) {
+	r := newRig(t)
+	out := streamTo("rtmp://127.0.0.1:1/live/key")
+	out.GiveUp = time.Second
+	k := record(t, r.spec(out), pipeline.Options{Stream: hasty()})
+	k.begin()
+	k.untilState(out.URL, recorder.StreamFailed)
+	require.NotEmpty(t, k.stream(out.URL).Error)
+	require.NoError(t, k.end(), "a stream's failure is not the recording's")
+	require.Equal(t, recorder.StreamFailed, k.stream(out.URL).State)
+}
+
+func TestHurry(t *testing.T) {
+	r := newRig(t)
+	r.noisy()
+	server := recordertest.StartRTMP(t)
+	proxy := recordertest.NewStallingProxy(t, server.Addr)
+	file, url := r.file("a.mp4"), proxy.URL(server.URL("slow"))
+	spec := r.spec(file, streamTo(url))
+	spec.Options.VideoBitrate = 8000
+	k := record(t, spec, pipeline.Options{Stream: pipeline.StreamTiming{Flush: time.Minute}})
+	k.begin()
+	k.untilState(url, recorder.StreamActive)
+	proxy.Stall()
+	k.until(5 * time.Second)
+	k.stop()
+	k.Hurry()
+	k.Hurry()
+	began := time.Now()
+	require.NoError(t, k.wait())
+	require.Less(t, time.Since(began), 15*time.Second, "no flush of a minute")
+	probe(t, file.Path)
+}
+
+func TestAudioOnlyStream(t *testing.T) {
+	r := newRig(t)
+	server := recordertest.StartRTMP(t)
+	url := server.URL("sound")
+	spec := r.spec(streamTo(url))
+	spec.AudioOnly = true
+	k := record(t, spec, pipeline.Options{})
+	k.begin()
+	k.untilState(url, recorder.StreamActive)
+	k.until(2 * time.Second)
+	require.NoError(t, k.end())
+	require.Equal(t, []string{"aac"}, probe(t, server.Recorded("sound")[0]).codecs())
+}
+
+// Threads of C code are not ours to count, but every goroutine that a
+// recording starts must end with it.
+func TestNoGoroutineIsLeft(t *testing.T) {
+	r := newRig(t)
+	server, hanging := recordertest.StartRTMP(t), recordertest.NewHangingListener(t)
+	before := runtime.NumGoroutine()
+	k := record(t, r.spec(r.file("a.mp4"), streamTo(server.URL("a")), streamTo(hanging.URL("b"))), pipeline.Options{Stream: hasty()})
+	k.begin()
+	k.untilState(server.URL("a"), recorder.StreamActive)
+	require.NoError(t, k.end())
+	var stacks string
+	require.Eventually(t, func() bool {
+		buf := make([]byte, 1<<20)
+		stacks = string(buf[:runtime.Stack(buf, true)])
+		return strings.Count(stacks, "tapedeck/pipeline.") == 0 && runtime.NumGoroutine() <= before+1 // the hanging connection's reader
+	}, 10*time.Second, 50*time.Millisecond, "%s", stacks)
 }
