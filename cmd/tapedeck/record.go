@@ -56,7 +56,7 @@ it is verified at its destination.`,
 }
 
 func (a *app) record(cmd *cobra.Command, url string, f *recordFlags) error {
-	job, storage, err := f.job(cmd, url)
+	job, outputDir, err := f.job(cmd, url)
 	if err != nil {
 		return err
 	}
@@ -65,22 +65,35 @@ func (a *app) record(cmd *cobra.Command, url string, f *recordFlags) error {
 	}
 	live := newLiveLine(a.err)
 	log := a.recordLog(job, live)
-	spool, err := upload.NewSpool(a.config.Spool, upload.Options{
-		Default: storage, Overwrite: true, Log: log, KeepLogs: keptLogs,
-	})
+	spool, err := upload.NewSpool(a.config.Spool, upload.Options{Overwrite: true, Log: log, KeepLogs: keptLogs})
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	entry, err := spool.Create(newTask(job, now))
+	task := newTask(job, time.Now())
+	task.OutputDir = outputDir
+	entry, err := spool.Create(task)
 	if err != nil {
 		return err
 	}
 	runner := a.newRecorder(entry.Task(), log)
 	commands, now2, stopSignals := interrupts()
 	defer stopSignals()
-	rec := runner.Run(cmd.Context(), entry.Task(), commands, live.report(log))
+	rec := runner.Run(cmd.Context(), entry.Task(), commands, saving(entry, live.report(log), log))
 	return a.deliverNow(cmd.Context(), entry, rec, now2, f, live)
+}
+
+// saving keeps each new status beside the media, for `spool push` after a crash.
+func saving(entry recorder.SpoolEntry, report func(recorder.Recording), log *zap.Logger) func(recorder.Recording) {
+	saved := recorder.Status("")
+	return func(rec recorder.Recording) {
+		if rec.Status != saved {
+			saved = rec.Status
+			if err := entry.Save(rec); err != nil {
+				log.Error("the spool does not take the state", zap.Error(err))
+			}
+		}
+		report(rec)
+	}
 }
 
 // newTask resolves a job for recording here and now.
@@ -93,22 +106,22 @@ func newTask(job recorder.Job, now time.Time) recorder.Task {
 	return recorder.Task{Job: job, Recording: rec}
 }
 
-// job makes the job of the flags, and the storage of -o.
-func (f *recordFlags) job(cmd *cobra.Command, url string) (recorder.Job, upload.Storage, error) {
+// job makes the job of the flags, and the directory of -o.
+func (f *recordFlags) job(cmd *cobra.Command, url string) (recorder.Job, string, error) {
 	job := recorder.Job{
 		ID:     "EG_" + strings.ReplaceAll(uuid.NewString(), "-", "")[:16],
 		Source: recorder.Source{URL: url, AwaitStartSignal: f.awaitStart},
 	}
-	var storage upload.Storage
+	outputDir := ""
 	if err := f.apply(cmd.Flags(), &job); err != nil {
-		return job, storage, err
+		return job, outputDir, err
 	}
 	if f.output != "" {
 		abs, err := f.checkOutput()
 		if err != nil {
-			return job, storage, err
+			return job, outputDir, err
 		}
-		storage = upload.Storage{Directory: filepath.Dir(abs), Overwrite: true}
+		outputDir = filepath.Dir(abs)
 		// The manifest is for those who look for recordings in a storage.
 		job.Files = append(job.Files, recorder.FileOutput{Filepath: filepath.Base(abs), DisableManifest: true})
 	}
@@ -118,13 +131,13 @@ func (f *recordFlags) job(cmd *cobra.Command, url string) (recorder.Job, upload.
 	}
 	outs, err := f.uploads(ext)
 	if err != nil {
-		return job, storage, err
+		return job, outputDir, err
 	}
 	job.Files = append(job.Files, outs...)
 	if len(job.Files) == 0 && len(job.Streams) == 0 {
-		return job, storage, usageError{errors.New("name an output: -o out.mp4, --rtmp, --s3 or --upload-url")}
+		return job, outputDir, usageError{errors.New("name an output: -o out.mp4, --rtmp, --s3 or --upload-url")}
 	}
-	return job, storage, job.Validate()
+	return job, outputDir, job.Validate()
 }
 
 // checkOutput finds out before the recording, not after it, whether -o can be written.

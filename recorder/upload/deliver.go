@@ -172,7 +172,7 @@ func (d *delivery) try(ctx context.Context, j *journal) error {
 	}
 	d.file.State = recorder.FileUploading
 	_ = d.changed()
-	st, where, err := d.entry.spool.storeFor(ctx, d.task.Job, d.i)
+	st, where, err := d.entry.spool.storeFor(ctx, d.task, d.i)
 	if err != nil {
 		return err
 	}

@@ -37,10 +37,13 @@ type store interface {
 
 // storeFor opens the destination of file output i. The manifest's is the same
 // one, or none.
-func (s *Spool) storeFor(ctx context.Context, job recorder.Job, i int) (st store, where Storage, err error) {
+func (s *Spool) storeFor(ctx context.Context, task recorder.Task, i int) (st store, where Storage, err error) {
 	where = s.opts.Default
-	if i < len(job.Files) {
-		f := job.Files[i]
+	if task.OutputDir != "" {
+		where = Storage{Directory: task.OutputDir, Overwrite: s.opts.Overwrite}
+	}
+	if i < len(task.Job.Files) {
+		f := task.Job.Files[i]
 		switch {
 		case f.S3 != nil:
 			where = Storage{S3: f.S3, Overwrite: s.opts.Overwrite}
