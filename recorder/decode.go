@@ -18,11 +18,19 @@ const LargestJob = 256 << 10
 // ParseJob reads a job's JSON strictly and validates it: every unknown key,
 // wrong type and bad value is reported at once, as Faults.
 func ParseJob(data []byte) (Job, error) {
-	var job Job
-	if err := decodeStrict(data, &job); err != nil {
+	job, err := DecodeJob(data)
+	if err != nil {
 		return Job{}, err
 	}
 	return job, job.Validate()
+}
+
+// DecodeJob reads a job's JSON strictly, but leaves its values to Validate: for
+// a job that is not whole yet.
+func DecodeJob(data []byte) (Job, error) {
+	var job Job
+	err := decodeStrict(data, &job)
+	return job, err
 }
 
 // decodeStrict decodes one JSON object. encoding/json stops at the first

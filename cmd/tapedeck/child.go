@@ -51,11 +51,11 @@ func (a *app) prepareChild(settings json.RawMessage, task recorder.Task) (record
 		return nil, err
 	}
 	a.config.Chrome, a.config.LiveKit.URL, a.config.Log = s.Chrome, s.LiveKitURL, s.Log
-	return a.newRecorder(task, a.logger(a.err, recorder.NewScrubber(task.Job))), nil
+	return a.newRecorder(a.logger(a.err, recorder.NewScrubber(task.Job))), nil
 }
 
 // newRecorder wires the real display, browser and pipeline.
-func (a *app) newRecorder(task recorder.Task, log *zap.Logger) *recorder.Recorder {
+func (a *app) newRecorder(log *zap.Logger) *recorder.Recorder {
 	return &recorder.Recorder{
 		OpenSession: func(ctx context.Context, spec recorder.SessionSpec) (recorder.Session, error) {
 			return capture.Open(ctx, spec, a.captureOptions(log))

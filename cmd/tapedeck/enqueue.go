@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,7 +18,6 @@ type enqueueFlags struct {
 	encodingFlags
 	source     recorder.Source
 	files      []string
-	jobFile    string
 	id         string
 	awaitStart bool
 	json       bool
@@ -90,9 +88,8 @@ func (f *enqueueFlags) job(cmd *cobra.Command, args []string, in io.Reader) (rec
 		if err != nil {
 			return job, err
 		}
-		// Faults of values are told below, when the flags are in.
-		var faults recorder.Faults
-		if job, err = recorder.ParseJob(data); err != nil && (!errors.As(err, &faults) || job.ID == "" && job.URL == "" && job.RoomName == "") {
+		// Its values are judged below, when the flags are in.
+		if job, err = recorder.DecodeJob(data); err != nil {
 			return job, err
 		}
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // version is set by the linker (Makefile).
-var version = "dev" //nolint:gochecknoglobals // -ldflags -X needs a package variable
+var version = "dev"
 
 func main() {
 	os.Exit(run(hideArgs(os.Args), os.Stdin, os.Stdout, os.Stderr))

@@ -75,7 +75,7 @@ func (a *app) record(cmd *cobra.Command, url string, f *recordFlags) error {
 	if err != nil {
 		return err
 	}
-	runner := a.newRecorder(entry.Task(), log)
+	runner := a.newRecorder(log)
 	commands, now2, stopSignals := interrupts()
 	defer stopSignals()
 	rec := runner.Run(cmd.Context(), entry.Task(), commands, saving(entry, live.report(log), log))
