@@ -183,5 +183,5 @@ func shmSize() (uint64, error) {
 	if err := unix.Statfs("/dev/shm", &stat); err != nil {
 		return 0, err
 	}
-	return stat.Blocks * uint64(stat.Bsize), nil //nolint:gosec // a block size is positive
+	return stat.Blocks * uint64(stat.Bsize), nil
 }

@@ -36,7 +36,7 @@ type devtools struct {
 }
 
 // errPipeClosed is the answer to a call that Chrome can no longer give.
-var errPipeClosed = errors.New("the connection to Chrome is closed") //nolint:gochecknoglobals // a sentinel
+var errPipeClosed = errors.New("the connection to Chrome is closed")
 
 // newDevtools reads from in and writes to out, which it closes in the end.
 func newDevtools(in, out *os.File, handle func(*cdproto.Message)) *devtools {

@@ -85,7 +85,7 @@ func (m *message) pad() *message {
 func (sc *screen) setUp(cookie []byte) error {
 	_ = sc.conn.SetDeadline(time.Now().Add(xLimit))
 	var hello message
-	hello.put(byte('l'), byte(0), uint16(11), uint16(0), uint16(len(authMethod)), uint16(len(cookie)), uint16(0)) //nolint:gosec // short
+	hello.put(byte('l'), byte(0), uint16(11), uint16(0), uint16(len(authMethod)), uint16(len(cookie)), uint16(0))
 	hello.WriteString(authMethod)
 	hello.pad().Write(cookie)
 	if _, err := sc.conn.Write(hello.pad().Bytes()); err != nil {
@@ -122,7 +122,7 @@ func (sc *screen) request(opcode, detail byte, fields message, answers bool) (re
 	_ = sc.conn.SetDeadline(time.Now().Add(xLimit))
 	fields.pad()
 	var out message
-	out.put(opcode, detail, uint16(1+fields.Len()/4)) //nolint:gosec // short
+	out.put(opcode, detail, uint16(1+fields.Len()/4))
 	out.Write(fields.Bytes())
 	sc.serial++
 	if !answers {
@@ -140,7 +140,7 @@ func (sc *screen) request(opcode, detail byte, fields message, answers bool) (re
 		serial := binary.LittleEndian.Uint16(head[2:])
 		switch head[0] {
 		case xError:
-			err = fmt.Errorf("X error %d in request %d", head[1], head[10])
+			err = fmt.Errorf("request %d failed with X error %d", head[10], head[1])
 			if serial == sc.serial {
 				return nil, err
 			}
@@ -195,13 +195,13 @@ func (sc *screen) cover(width, height int) error {
 		if _, err := sc.request(opChangeAttributes, 0, background, false); err != nil {
 			return err
 		}
-		geometry.put(uint32(id), uint16(positionAndSize), uint16(0), int32(0), int32(0), int32(width), int32(height)) //nolint:gosec // a screen's size
+		geometry.put(uint32(id), uint16(positionAndSize), uint16(0), int32(0), int32(0), int32(width), int32(height))
 		if _, err := sc.request(opConfigureWindow, 0, geometry, false); err != nil {
 			return err
 		}
 	}
 	var corner message
-	corner.put(uint32(0), sc.root, int16(0), int16(0), uint16(0), uint16(0), int16(width-1), int16(height-1)) //nolint:gosec // a screen's size
+	corner.put(uint32(0), sc.root, int16(0), int16(0), uint16(0), uint16(0), int16(width-1), int16(height-1))
 	_, err = sc.request(opWarpPointer, 0, corner, false)
 	return err
 }
@@ -211,7 +211,7 @@ func (sc *screen) cover(width, height int) error {
 func (sc *screen) createVeil(width, height int) error {
 	const inputOutput, backgroundPixmap, overrideRedirect = 1, 0x1, 0x200
 	var window message
-	window.put(sc.freeze, sc.root, int16(0), int16(0), uint16(width), uint16(height), uint16(0), //nolint:gosec // a screen's size
+	window.put(sc.freeze, sc.root, int16(0), int16(0), uint16(width), uint16(height), uint16(0),
 		uint16(inputOutput), uint32(0), uint32(backgroundPixmap|overrideRedirect), uint32(0), uint32(1))
 	_, err := sc.request(opCreateWindow, 0, window, false)
 	return err
@@ -242,7 +242,7 @@ func (sc *screen) picture(width, height int) (image.Image, error) {
 	defer sc.mu.Unlock()
 	const zPixmap, allPlanes = 2, 0xffffffff
 	var area message
-	area.put(sc.root, int16(0), int16(0), uint16(width), uint16(height), uint32(allPlanes)) //nolint:gosec // a screen's size
+	area.put(sc.root, int16(0), int16(0), uint16(width), uint16(height), uint32(allPlanes))
 	reply, err := sc.request(opGetImage, zPixmap, area, true)
 	if err != nil {
 		return nil, err

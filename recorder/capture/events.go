@@ -157,6 +157,7 @@ func (s *Session) frameNavigated(frame *cdp.Frame) {
 	if frame.ParentID != "" {
 		return
 	}
+	s.tab.update(func(l *life) { l.loader, l.pending = frame.LoaderID, false })
 	if frame.UnreachableURL != "" || strings.HasPrefix(frame.URL, "chrome-error:") {
 		s.veil()
 		s.tab.update(func(l *life) {

@@ -143,7 +143,7 @@ func TestOpenThatFails(t *testing.T) {
 		expect("for want of its user", capture.Options{User: "no-such-user"}, recorder.CodeUnavailable, "useradd --system")
 		expect("as root", capture.Options{User: "root"}, recorder.CodeInvalid, "unprivileged")
 		hidden := t.TempDir()
-		require.NoError(t, os.Chmod(hidden, 0o700)) //nolint:gosec // a directory
+		require.NoError(t, os.Chmod(hidden, 0o700))
 		expect("in a directory out of reach", capture.Options{RuntimeDir: hidden}, recorder.CodeInvalid, "out of reach")
 	}
 	expect("for want of Chrome", capture.Options{ChromePath: "/no/such/chrome"}, recorder.CodeUnavailable, "/no/such/chrome")
@@ -170,6 +170,6 @@ func passableDir(t *testing.T) string {
 	dir, err := os.MkdirTemp("", "tapedeck-test-")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	require.NoError(t, os.Chmod(dir, 0o711)) //nolint:gosec // a directory
+	require.NoError(t, os.Chmod(dir, 0o711))
 	return dir
 }

@@ -3,18 +3,13 @@ package capture
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/url"
 	"sync"
-	"syscall"
-	"time"
 
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/inspector"
 	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/target"
@@ -28,9 +23,10 @@ type life struct {
 	pending bool // the old document may still be heard
 	loading bool // Navigate is under way
 	seen    map[recorder.Marker]bool
-	status  int    // HTTP status of the document
-	netErr  string // net::ERR_…
-	divErr  string // text of div.error
+	loader  cdp.LoaderID // of the document that is there
+	status  int          // HTTP status of the document
+	netErr  string       // net::ERR_…
+	divErr  string       // text of div.error
 	over    *recorder.Error
 }
 
@@ -156,124 +152,6 @@ func autoAttach() target.SetAutoAttachParams {
 	yes := true
 	filter := target.Filter{{Type: "iframe"}, {Exclude: true}}
 	return target.SetAutoAttachParams{AutoAttach: true, Flatten: &yes, Filter: filter}
-}
-
-// Navigate loads a page, for the first time or again; a tab that crashed comes
-// back to life. It returns when the document is there, before its load event.
-func (s *Session) Navigate(ctx context.Context, rawURL string) error {
-	if err := checkURL(rawURL); err != nil {
-		return err
-	}
-	s.navigating.Lock()
-	defer s.navigating.Unlock()
-	if err := s.dead(); err != nil {
-		return err
-	}
-	if err := s.reviveTab(ctx); err != nil {
-		return s.failure(ctx, err)
-	}
-	s.tab.mu.Lock()
-	s.tab.life = &life{url: rawURL, pending: true, loading: true, seen: map[recorder.Marker]bool{}}
-	s.tab.mu.Unlock()
-
-	d, id := s.chrome.devtools, s.tab.id()
-	if err := send(ctx, d, id, network.Enable, network.EnableParams{}); err != nil {
-		return s.failure(ctx, err)
-	}
-	result, err := call(ctx, d, id, page.Navigate, page.NavigateParams{URL: rawURL})
-	_ = send(ctx, d, id, network.Disable, cdp.Empty{})
-	if err != nil {
-		_ = send(ctx, d, id, page.StopLoading, cdp.Empty{})
-		return s.failure(ctx, err)
-	}
-	return s.arrived(result)
-}
-
-// How long a page may be deaf before it is taken for hung.
-const hungAfter = 2 * time.Second
-
-// reviveTab ends the renderer of a page that hangs: it would have to let the
-// next page in.
-func (s *Session) reviveTab(ctx context.Context) error {
-	if s.tab.crashed() {
-		return nil
-	}
-	d, id := s.chrome.devtools, s.tab.id()
-	asking, cancel := context.WithTimeout(ctx, hungAfter)
-	defer cancel()
-	_, err := call(asking, d, id, runtime.Evaluate, runtime.EvaluateParams{Expression: "0"})
-	if err == nil || asking.Err() == nil || ctx.Err() != nil {
-		return nil
-	}
-	s.log.Warn("the page hangs; ending its renderer")
-	if err := send(ctx, d, id, page.Crash, cdp.Empty{}); err != nil {
-		return err
-	}
-	for {
-		s.tab.mu.Lock()
-		crashed, changed := s.tab.life.crashed(), s.tab.changed
-		s.tab.mu.Unlock()
-		if crashed {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-s.died:
-			return s.dieErr
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// failure explains why a command could not be carried out.
-func (s *Session) failure(ctx context.Context, err error) error {
-	if errors.Is(err, errPipeClosed) || errors.Is(err, syscall.EPIPE) {
-		// The process that closed the pipe is about to be waited for.
-		select {
-		case <-s.died:
-		case <-ctx.Done():
-		}
-	}
-	switch {
-	case s.dead() != nil:
-		return s.dead()
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	default:
-		return recorder.Errorf(recorder.CodePageLoad, "page load error: %w", err)
-	}
-}
-
-// arrived judges the outcome of a navigation.
-func (s *Session) arrived(result page.NavigateResult) error {
-	var fault *recorder.Error
-	s.tab.update(func(l *life) {
-		l.pending, l.loading = false, false
-		l.netErr = result.ErrorText
-		switch {
-		case l.status >= http.StatusBadRequest:
-			fault = recorder.Errorf(recorder.CodePageLoad, "page load error: HTTP status %d %s", l.status, http.StatusText(l.status))
-		case result.ErrorText != "":
-			fault = recorder.Errorf(recorder.CodePageLoad, "page load error: %s", result.ErrorText)
-		}
-		if fault != nil && l.over == nil {
-			l.over = fault
-		}
-	})
-	if fault != nil {
-		return fault
-	}
-	return nil
-}
-
-// checkURL refuses what no job should have been accepted with.
-func checkURL(rawURL string) error {
-	u, err := url.Parse(rawURL)
-	if err == nil && (rawURL == "about:blank" || (u.Scheme == "http" || u.Scheme == "https") && u.Host != "") {
-		return nil
-	}
-	return recorder.Errorf(recorder.CodeInvalid, "cannot open %q: only http and https pages are opened", recorder.RedactURL(rawURL))
 }
 
 // Wait returns when the page logged m since the last Navigate, or cannot any more.

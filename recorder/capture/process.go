@@ -225,7 +225,7 @@ func groupMembers(pgid int) []unix.PollFd {
 			continue
 		}
 		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
-			members = append(members, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}) //nolint:gosec // descriptors are small
+			members = append(members, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 		}
 	}
 	return members

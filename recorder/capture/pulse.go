@@ -50,7 +50,7 @@ func (s *Session) startPulse(ctx context.Context) (*pulseServer, error) {
 	}
 	p := &pulseServer{socket: s.pulseSocket()}
 	script := filepath.Join(s.dir, "pulse.pa")
-	if err := os.WriteFile(script, []byte(pulseScript(p.socket)), 0o644); err != nil { //nolint:gosec // no secret
+	if err := os.WriteFile(script, []byte(pulseScript(p.socket)), 0o644); err != nil {
 		return nil, recorder.Errorf(recorder.CodeUnavailable, "writing PulseAudio's script: %w", err)
 	}
 	ready := make(chan struct{})

@@ -47,7 +47,7 @@ type Session struct {
 	tab       *tab
 
 	// ctx ends with Close. What the session does by itself runs in it.
-	ctx    context.Context //nolint:containedctx // see above
+	ctx    context.Context
 	end    context.CancelFunc
 	jobs   sync.WaitGroup
 	died   chan struct{} // closed when a process is gone that should not be

@@ -53,7 +53,7 @@ func (a account) credential() *syscall.Credential {
 	if !a.switched {
 		return nil
 	}
-	return &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)} //nolint:gosec // ids of /etc/passwd fit
+	return &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
 }
 
 // give hands a path over to the account.
@@ -106,7 +106,7 @@ func (o Options) runtimeBase(a account) (string, error) {
 		if err := makePrivate(base); err != nil {
 			return "", err
 		}
-	} else if err := os.MkdirAll(base, 0o711); err != nil { //nolint:gosec // passable, not readable
+	} else if err := os.MkdirAll(base, 0o711); err != nil {
 		return "", recorder.Errorf(recorder.CodeInvalid, "the runtime directory: %w", err)
 	}
 	base, err := filepath.Abs(base)
@@ -119,7 +119,7 @@ func (o Options) runtimeBase(a account) (string, error) {
 // makePrivate makes dir, or takes it when it is ours: in a shared temp
 // directory somebody else may have been there first.
 func makePrivate(dir string) error {
-	if err := os.Mkdir(dir, 0o711); err != nil && !errors.Is(err, os.ErrExist) { //nolint:gosec // passable, not readable
+	if err := os.Mkdir(dir, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
 		return recorder.Errorf(recorder.CodeUnavailable, "the runtime directory: %w", err)
 	}
 	info, err := os.Lstat(dir)

@@ -80,7 +80,7 @@ func makeSocketDir() error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	err := os.Mkdir(dir, 0o777) //nolint:gosec // sticky below: every user's servers put their sockets here
+	err := os.Mkdir(dir, 0o777)
 	if errors.Is(err, os.ErrExist) {
 		return nil
 	}
@@ -102,7 +102,7 @@ func writeAuthority(path string, owner account) ([]byte, error) {
 	cookie := make([]byte, 16)
 	_, _ = rand.Read(cookie) // never fails
 	var entry bytes.Buffer
-	short := func(n int) { _ = binary.Write(&entry, binary.BigEndian, uint16(n)) } //nolint:gosec // lengths below 2^16
+	short := func(n int) { _ = binary.Write(&entry, binary.BigEndian, uint16(n)) }
 	short(familyWild)
 	for _, field := range []string{"", "", authMethod, string(cookie)} {
 		short(len(field))

@@ -1,3 +1,6 @@
+// Package recordertest is what the tests of this project share: pages to record
+// and the means to judge a recording, the real servers, fakes, and a count of
+// what a process left behind.
 package recordertest
 
 import (
