@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -221,4 +223,51 @@ func (c *command) killTree() {
 	require.NoError(c.h.t, syscall.Kill(c.pid(), syscall.SIGSTOP))
 	require.NoError(c.h.t, syscall.Kill(child.PID, syscall.SIGKILL))
 	c.kill()
+}
+
+// awaitFile waits until the file that matches is so large.
+func (c *command) awaitFile(pattern string, size int64, limit time.Duration) {
+	c.h.t.Helper()
+	deadline := time.After(limit)
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for sizeOf(pattern) < size {
+		select {
+		case <-ticker.C:
+		case <-c.done:
+			require.FailNow(c.h.t, "it ended", "%s: before %s was large\n%s", c, pattern, lastLines(c.stderr.String(), 30))
+		case <-deadline:
+			require.FailNow(c.h.t, "it does not grow", "%s: %s to %d bytes within %s", c, pattern, size, limit)
+		}
+	}
+}
+
+// awaitMore waits until the file has grown by so much.
+func (c *command) awaitMore(pattern string, by int64, limit time.Duration) {
+	c.h.t.Helper()
+	c.awaitFile(pattern, sizeOf(pattern)+by, limit)
+}
+
+func sizeOf(pattern string) int64 {
+	found, _ := filepath.Glob(pattern)
+	if len(found) == 0 {
+		return 0
+	}
+	info, err := os.Stat(found[0])
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// processorTicks is how long a process used the processors, in hundredths of a second.
+func processorTicks(pid int) int {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return user + system
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,13 +27,13 @@ type home struct {
 	mu       sync.Mutex
 	commands []*command
 	seen     map[recordertest.Process]bool
-	servers  map[int]string // Xvfb's pid to its display
+	servers  map[string]int // displays that were ours, and their Xvfb
 }
 
 func newHome(t testing.TB) *home {
 	t.Helper()
 	name := regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(t.Name(), "-")
-	h := &home{t: t, dir: filepath.Join(ground, name), seen: map[recordertest.Process]bool{}, servers: map[int]string{}}
+	h := &home{t: t, dir: filepath.Join(ground, name), seen: map[recordertest.Process]bool{}, servers: map[string]int{}}
 	require.NoError(t, os.MkdirAll(h.dir, 0o755))
 	// Short, for sockets are made in it, and passable for Chrome's user.
 	var err error
@@ -66,27 +67,27 @@ func (h *home) look() []recordertest.Process {
 	for _, p := range found {
 		h.seen[p] = true
 	}
-	for _, p := range found {
-		if display := displayOf(found, p); display != "" {
-			h.servers[p.PID] = display
+	for display, pid := range displays() {
+		for _, p := range found {
+			if p.PID == pid {
+				h.servers[display] = pid
+			}
 		}
 	}
 	return found
 }
 
-// displayOf gives the display of an Xvfb: the one whose lock names it.
-func displayOf(_ []recordertest.Process, p recordertest.Process) string {
-	if !strings.Contains(p.Command, "Xvfb") {
-		return ""
-	}
+// displays gives the X displays that have a lock, and who holds it.
+func displays() map[string]int {
+	owners := map[string]int{}
 	locks, _ := filepath.Glob("/tmp/.X*-lock")
 	for _, lock := range locks {
-		display := ":" + strings.TrimSuffix(strings.TrimPrefix(filepath.Base(lock), ".X"), "-lock")
-		if recordertest.DisplayOwner(display) == p.PID {
-			return display
+		text, err := os.ReadFile(lock)
+		if pid, bad := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && bad == nil {
+			owners[strings.TrimSuffix(strings.TrimPrefix(filepath.Base(lock), ".X"), "-lock")] = pid
 		}
 	}
-	return ""
+	return owners
 }
 
 // sessions lists the directories of sessions that are there.
@@ -99,11 +100,17 @@ func (h *home) sessions() []string {
 func (h *home) displayFiles() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	owners := displays()
 	var left []string
-	for pid, display := range h.servers {
-		// The next session of anybody may have taken the number.
-		if owner := recordertest.DisplayOwner(display); owner == pid {
-			left = append(left, recordertest.DisplayFiles(display)...)
+	for display, pid := range h.servers {
+		owner, locked := owners[display]
+		if locked && owner != pid {
+			continue // the next session of somebody took the number
+		}
+		for _, path := range []string{"/tmp/.X" + display + "-lock", "/tmp/.X11-unix/X" + display} {
+			if _, err := os.Lstat(path); err == nil {
+				left = append(left, path)
+			}
 		}
 	}
 	return left

@@ -191,3 +191,15 @@ func spread(values []time.Duration) (low, middle, high time.Duration) {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[0], sorted[len(sorted)/2], sorted[len(sorted)-1]
 }
+
+// requireBackground checks that the part of the barcode page where nothing ever
+// is has the page's own grey in every frame: Chrome's error page has not.
+func requireBackground(t testing.TB, path string) {
+	t.Helper()
+	out, err := exec.Command("ffmpeg", "-nostdin", "-v", "error", "-i", path, "-vf", "crop=iw/2:ih/2:iw/8:ih/2,scale=1:1:flags=area,format=gray",
+		"-fps_mode", "passthrough", "-f", "rawvideo", "-").Output()
+	require.NoError(t, err)
+	for i, grey := range out {
+		require.InDelta(t, 0x40, int(grey), 8, "frame %d of %s", i, path)
+	}
+}

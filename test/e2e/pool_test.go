@@ -218,3 +218,22 @@ func (p *pool) awaitSpoolFree(id string) {
 	})
 	p.requireSpoolFree(id)
 }
+
+// awaitDead waits for so many dead letters, and gives their reasons.
+func (p *pool) awaitDead(n int) []string {
+	p.t.Helper()
+	last := "0"
+	var reasons []string
+	for deadline := time.Now().Add(20 * time.Second); len(reasons) < n; {
+		require.True(p.t, time.Now().Before(deadline), "%d dead letters: %q", n, reasons)
+		answer, err := p.client.XRead(p.t.Context(), &redis.XReadArgs{Streams: []string{deadKey, last}, Block: time.Second}).Result()
+		if err != nil {
+			continue
+		}
+		for _, m := range answer[0].Messages {
+			reason, _ := m.Values["reason"].(string)
+			reasons, last = append(reasons, reason), m.ID
+		}
+	}
+	return reasons
+}

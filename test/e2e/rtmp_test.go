@@ -1,0 +1,121 @@
+package e2e
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
+)
+
+// stream finds a job's stream by its URL.
+func stream(rec recorder.Recording, url string) recorder.StreamResult {
+	for _, s := range rec.Streams {
+		if s.ID == recorder.StreamID(url) {
+			return s
+		}
+	}
+	return recorder.StreamResult{}
+}
+
+// TestStreams streams to three ingests at once, of which one refuses, one
+// stalls after 10 s and one is healthy, and changes them while recording.
+func TestStreams(t *testing.T) {
+	page, ingest, p := startNoise(t), recordertest.StartRTMP(t), startPool(t)
+	refusing, stalling := recordertest.NewStallingProxy(t, ingest.Addr), recordertest.NewStallingProxy(t, ingest.Addr)
+	refusing.Refuse()
+	healthy, added := ingest.URL("healthy-key-000111"), ingest.URL("added-key-000222")
+	refused, stalled := refusing.URL(ingest.URL("refused-key-000333")), stalling.URL(ingest.URL("stalled-key-000444"))
+	w := p.startWorker("w1")
+	job := pageJob(page, "talk.mp4", 35*time.Second)
+	job.Streams = []recorder.StreamOutput{{URLs: []string{healthy, refused, stalled}}}
+	id := p.enqueue(job)
+	p.awaitActive(id)
+
+	p.await(id, "two streams", 10*time.Second, func(rec recorder.Recording) bool {
+		return stream(rec, healthy).State == recorder.StreamActive && stream(rec, stalled).State == recorder.StreamActive
+	})
+	p.awaitElapsed(id, 10*time.Second)
+	stalling.Stall()
+	rec := p.list(id)
+	s := stream(rec, refused)
+	assert.Equal(t, recorder.StreamRetrying, s.State)
+	assert.Greater(t, s.Retries, 0)
+	assert.NotEmpty(t, s.Error)
+	assert.NotZero(t, s.LastRetryAt)
+	t.Logf("refused: %s, %d retries, %s", s.State, s.Retries, s.Error)
+
+	require.Zero(t, p.verb("update", id, "--remove-rtmp", s.ID).code)
+	p.await(id, "the removal", 15*time.Second, func(rec recorder.Recording) bool {
+		gone := stream(rec, refused)
+		return gone.ID == "" || gone.State == recorder.StreamFinished || gone.State == recorder.StreamFailed
+	})
+	require.Zero(t, p.verb("update", id, "--add-rtmp", added).code)
+	p.await(id, "the added stream", 15*time.Second, func(rec recorder.Recording) bool {
+		return stream(rec, added).State == recorder.StreamActive
+	})
+	// The kernel takes megabytes for a server that does not read; then it shows.
+	rec = p.await(id, "the stall", 22*time.Second, func(rec recorder.Recording) bool {
+		return stream(rec, stalled).State == recorder.StreamRetrying
+	})
+	t.Logf("stalled: %+v", stream(rec, stalled))
+	assert.Equal(t, recorder.StreamActive, stream(rec, healthy).State, "the others go on")
+
+	rec = p.awaitEnd(id, time.Minute)
+	assert.Equal(t, recorder.StatusLimitReached, rec.Status)
+	assert.Nil(t, rec.Error)
+	shown := p.list(id)
+	for _, s := range shown.Streams {
+		t.Logf("%+v", s)
+		assert.Contains(t, s.URL, "...", "the key is not shown")
+	}
+	assert.Equal(t, recorder.StreamFinished, stream(shown, healthy).State)
+	assert.Zero(t, stream(shown, healthy).Retries)
+	assert.InDelta(t, 35*time.Second, stream(shown, healthy).Duration, float64(2*time.Second))
+	assert.Equal(t, recorder.StreamFinished, stream(shown, added).State)
+
+	probe(t, p.stored("talk.mp4")).requireWhole(t, 30)
+	requireWholePicture(t, p.stored("talk.mp4"), 35*time.Second)
+	requireWholeStream(t, ingest, "healthy-key-000111", 34*time.Second)
+	requireWholeStream(t, ingest, "added-key-000222", 15*time.Second)
+	p.requireNothingLeft(w.command)
+}
+
+// requireWholePicture checks that nothing is missing, twice or from elsewhere.
+func requireWholePicture(t *testing.T, path string, length time.Duration) {
+	t.Helper()
+	s := look(t, path)
+	t.Logf("%s: %d frames, %.2f %% distinct, at most %d page frames apart", path[strings.LastIndex(path, "/")+1:], len(s.frames), 100*s.share(), s.gap)
+	assert.Zero(t, s.unreadable)
+	assert.Zero(t, s.resets)
+	// 95 for a machine that others use as well; TestBarcode asks for more.
+	assert.GreaterOrEqual(t, s.share(), 0.95)
+	assert.GreaterOrEqual(t, len(s.frames), int(length.Seconds()*30)-15)
+}
+
+// requireWholeStream checks what an ingest recorded: one publication without gaps.
+func requireWholeStream(t *testing.T, ingest *recordertest.RTMP, key string, least time.Duration) {
+	t.Helper()
+	files := ingest.Recorded(key)
+	require.Len(t, files, 1, "one publication of %s", key)
+	requireWholePicture(t, files[0], least)
+	out := tool(t, "ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=pts", "-of", "csv=p=0", files[0])
+	var before int
+	for i, line := range strings.Fields(out) {
+		ms, err := strconv.Atoi(strings.Trim(line, ","))
+		require.NoError(t, err)
+		if i > 0 {
+			// FLV counts milliseconds.
+			require.Contains(t, []int{33, 34}, ms-before, fmt.Sprintf("before packet %d of %s", i, key))
+		}
+		before = ms
+	}
+	m := probePartial(t, files[0])
+	assert.ElementsMatch(t, []string{"h264", "aac"}, m.codecs())
+}
