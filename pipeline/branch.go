@@ -151,6 +151,9 @@ func (p *Pipeline) Add(_ context.Context, o recorder.Output) error {
 	if o.Kind != recorder.KindStream {
 		return recorder.Errorf(recorder.CodeInvalid, "output %s: only streams can be added to a recording", o.ID)
 	}
+	if _, err := parseIngest(o.URL); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.finishing || p.err != nil {

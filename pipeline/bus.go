@@ -108,9 +108,12 @@ func (u *unit) play() error {
 	return recorder.Errorf(recorder.CodePipeline, "%s: %w", u.name, err)
 }
 
-// stop brings the unit to NULL and reports whether that took no longer than
-// patience. If it does, the goroutine stays until GStreamer comes back.
-func (u *unit) stop(patience time.Duration) bool {
+// stopPatience bounds how long a GStreamer pipeline may take to stop.
+const stopPatience = 3 * time.Second
+
+// stop brings the unit to NULL. If that takes longer than stopPatience it goes on
+// without: the goroutine stays until GStreamer comes back.
+func (u *unit) stop() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -118,10 +121,8 @@ func (u *unit) stop(patience time.Duration) bool {
 	}()
 	select {
 	case <-done:
-		return true
-	case <-time.After(patience):
+	case <-time.After(stopPatience):
 		u.log.Warn("gstreamer does not stop", zap.String("unit", u.name))
 		keepForever(u.pipe)
-		return false
 	}
 }

@@ -1,12 +1,16 @@
 package pipeline
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"tapedeck/recorder"
 )
 
 func TestGridHasNoRoundingError(t *testing.T) {
@@ -201,5 +205,34 @@ func TestBackoff(t *testing.T) {
 func TestMP3Bitrate(t *testing.T) {
 	for in, want := range map[int]int{16: 32, 128: 128, 130: 128, 512: 320, 200: 192} {
 		require.Equal(t, want, mp3Bitrate(in), "%d", in)
+	}
+}
+
+func TestIngestURLs(t *testing.T) {
+	gstInit()
+	for url, want := range map[string][7]string{
+		"rtmp://live.twitch.tv/app/live_1_a?bandwidthtest=true": {"0", "live.twitch.tv", "1935", "app", "live_1_a?bandwidthtest=true"},
+		"rtmps://a.rtmps.youtube.com:443/live2/ab-cd":           {"1", "a.rtmps.youtube.com", "443", "live2", "ab-cd"},
+		"rtmps://live-api-s.facebook.com/rtmp/FB-1?a=/b&c=%2F":  {"1", "live-api-s.facebook.com", "443", "rtmp", "FB-1?a=/b&c=%2F"},
+		"rtmp://user:pa%20ss@h:1936/a/b/c/key":                  {"0", "h", "1936", "a/b/c", "key", "user", "pa ss"},
+		"rtmp://[::1]:1935/app/k%2Fe":                           {"0", "::1", "1935", "app", "k%2Fe"},
+	} {
+		in, err := parseIngest(url)
+		require.NoError(t, err)
+		u, err := newUnit("test", "appsrc ! rtmp2sink name=sink", zap.NewNop())
+		require.NoError(t, err)
+		require.NoError(t, in.address(u))
+		for i, property := range []string{"scheme", "host", "port", "application", "stream", "username", "password"} {
+			got, err := u.element("sink").GetProperty(property)
+			require.NoError(t, err)
+			if got == nil {
+				got = ""
+			}
+			require.Equal(t, want[i], fmt.Sprint(got), "%s of %s", property, url)
+		}
+	}
+	for _, url := range []string{"rtmp://h/app", "rtmp://h/app/", "rtmp:///app/key", "http://h/app/key", "rtmp://h", "%"} {
+		_, err := parseIngest(url)
+		require.Equal(t, recorder.CodeInvalid, recorder.CodeOf(err), url)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"tapedeck/pipeline"
 	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
 )
 
 func TestDisplayDies(t *testing.T) {
@@ -145,4 +147,57 @@ func TestPlaysAfterKill(t *testing.T) {
 	require.GreaterOrEqual(t, times[len(times)-1], 3*time.Second)
 	t.Logf("killed at 6 s, plays to %v", times[len(times)-1])
 	require.Len(t, m.pictures(), len(times), "every frame decodes")
+}
+
+// A display that hangs, say because its machine swaps, holds up neither the
+// sound nor the end.
+func TestDisplayHangs(t *testing.T) {
+	r := newRig(t)
+	out := r.file("a.mp4")
+	k := record(t, r.spec(out), pipeline.Options{})
+	k.begin()
+	k.until(1 * time.Second)
+	r.xvfb.signal(syscall.SIGSTOP)
+	k.until(4 * time.Second)
+	require.Positive(t, k.Snapshot().Stats.Repeated)
+	r.xvfb.signal(syscall.SIGCONT)
+	k.until(6 * time.Second)
+	r.xvfb.signal(syscall.SIGSTOP)
+	require.NoError(t, k.end())
+	m := probe(t, out.Path)
+	m.requireEven(30, time.Microsecond)
+	require.GreaterOrEqual(t, m.duration(), 6*time.Second)
+	require.InDelta(t, seconds(t, m.Streams[0].Duration), seconds(t, m.Streams[1].Duration), float64(aFrame))
+	pictures := m.pictures()
+	require.Greater(t, changes(pictures[len(pictures)-60:]), 30, "it moves again")
+	r.xvfb.signal(syscall.SIGCONT)
+}
+
+func TestSoundServerHangs(t *testing.T) {
+	r := newRig(t)
+	out := r.file("a.mp4")
+	k := record(t, r.spec(out), pipeline.Options{})
+	k.begin()
+	k.until(2 * time.Second)
+	r.pulse.signal(syscall.SIGSTOP)
+	k.until(5 * time.Second)
+	require.NoError(t, k.end())
+	m := probe(t, out.Path)
+	m.requireEven(30, time.Microsecond)
+	require.InDelta(t, seconds(t, m.Streams[0].Duration), seconds(t, m.Streams[1].Duration), float64(aFrame))
+	require.Less(t, m.loudness(3*time.Second, time.Second), -60.0, "silence")
+	require.Greater(t, m.loudness(time.Second, time.Second/2), -20.0)
+	r.pulse.signal(syscall.SIGCONT)
+}
+
+func TestUntrustedTLS(t *testing.T) {
+	r := newRig(t)
+	server := recordertest.StartRTMP(t)
+	url := recordertest.TLSFront(t, server.URL("key"))
+	k := record(t, r.spec(streamTo(url)), pipeline.Options{Stream: hasty()})
+	k.begin()
+	k.untilStream(url, "the certificate is refused", func(s recorder.StreamResult) bool { return s.Retries > 0 })
+	require.Contains(t, strings.ToLower(k.stream(url).Error), "certificate")
+	require.NoError(t, k.end())
+	require.Empty(t, server.Recorded("key"))
 }

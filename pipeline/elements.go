@@ -38,7 +38,8 @@ func Elements() []Element {
 	}
 }
 
-// Missing lists what of Elements this machine lacks, as "element (package)".
+// Missing lists what of Elements this machine lacks, as "element (package)", and
+// TLS, which GLib loads from a package that nothing pulls in.
 func Missing() []string {
 	gstInit()
 	var missing []string
@@ -46,6 +47,9 @@ func Missing() []string {
 		if gst.Find(e.Name) == nil {
 			missing = append(missing, e.Name+" ("+e.Package+")")
 		}
+	}
+	if !hasTLS() {
+		missing = append(missing, "TLS for rtmps (glib-networking)")
 	}
 	return missing
 }

@@ -209,7 +209,7 @@ func (e *encoder) packet(sample *gst.Sample) (packet, bool) {
 }
 
 func (e *encoder) close() {
-	e.unit.stop(stopPatience)
+	e.unit.stop()
 	if e.caps != nil {
 		freeCaps(e.caps)
 	}

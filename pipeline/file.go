@@ -165,7 +165,7 @@ func (f *fileOutput) finish(deadline <-chan time.Time) error {
 		return nil
 	}
 	if packets == 0 {
-		f.unit.stop(stopPatience)
+		f.unit.stop()
 		_ = os.Remove(f.path) // nothing was recorded
 		return f.unit.err()
 	}
@@ -179,8 +179,8 @@ func (f *fileOutput) finish(deadline <-chan time.Time) error {
 	case <-deadline:
 		late = recorder.Errorf(recorder.CodePipeline, "file %s could not be finalised in time; it plays up to its last whole second", filepath.Base(f.path))
 	}
-	f.unit.stop(stopPatience) // closes the file
-	err := f.unit.err()       // a failure may have passed for an end
+	f.unit.stop()       // closes the file
+	err := f.unit.err() // a failure may have passed for an end
 	if err == nil {
 		err = late
 	}

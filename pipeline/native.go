@@ -1,8 +1,11 @@
 package pipeline
 
 /*
-#cgo pkg-config: gstreamer-1.0
+#cgo pkg-config: gstreamer-1.0 gio-2.0
+#include <gio/gio.h>
 #include <gst/gst.h>
+
+static int td_has_tls(void) { return g_tls_backend_supports_tls(g_tls_backend_get_default()); }
 
 static void td_stamp(void *buf, guint64 pts, guint64 dts, guint64 duration) {
 	GST_BUFFER_PTS((GstBuffer *)buf) = pts;
@@ -70,6 +73,9 @@ func stamped(b *gst.Buffer, pts, duration time.Duration) *gst.Buffer {
 }
 
 func forceKeyUnit(pad *gst.Pad) bool { return C.td_force_key(unsafe.Pointer(pad.Instance())) != 0 }
+
+// hasTLS reports whether GLib can speak TLS, as rtmps needs it to.
+func hasTLS() bool { return C.td_has_tls() != 0 }
 
 func versionString() string {
 	s := C.gst_version_string()

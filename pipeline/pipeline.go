@@ -11,9 +11,6 @@ import (
 	"tapedeck/recorder"
 )
 
-// stopPatience bounds how long a GStreamer pipeline may take to stop.
-const stopPatience = 3 * time.Second
-
 // Options are what a Pipeline needs besides its spec. The zero value works.
 type Options struct {
 	// Log gets what only an operator wants to know. None when nil.
@@ -132,6 +129,9 @@ func (p *Pipeline) newOutput(o recorder.Output) error {
 		p.files = append(p.files, f)
 		return nil
 	case recorder.KindStream:
+		if _, err := parseIngest(o.URL); err != nil {
+			return err
+		}
 		p.streams = append(p.streams, p.newStream(o))
 		return nil
 	default:

@@ -185,3 +185,5 @@ func scratch(t testing.TB) string {
 	}
 	return t.TempDir()
 }
+
+func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }

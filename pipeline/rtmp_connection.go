@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,11 +58,15 @@ func newConnection(rawURL string, codecs []codec, timing StreamTiming, log *zap.
 		}
 		launch += fmt.Sprintf(" appsrc name=%s format=time is-live=false block=false max-bytes=0 ! %s", c, pad)
 	}
-	u, err := newUnit("stream "+host(rawURL), launch, log)
+	in, err := parseIngest(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	if err := u.set("sink", "location", rawURL); err != nil {
+	u, err := newUnit("stream "+in.host, launch, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.address(u); err != nil {
 		return nil, err
 	}
 	c := &connection{unit: u, srcs: map[codec]*app.Source{}, capped: map[codec]bool{}, timing: timing, log: log}
@@ -81,13 +86,53 @@ func newConnection(rawURL string, codecs []codec, timing StreamTiming, log *zap.
 	return c, nil
 }
 
-// host names a server without its secrets.
-func host(rawURL string) string {
+// ingest is an ingest URL in rtmp2sink's terms.
+type ingest struct {
+	base                string // scheme, host and port, with a path that says nothing
+	host                string
+	application, stream string
+	username, password  string
+}
+
+// parseIngest splits a URL: the stream is the last part of its path with the
+// query, the application all before. rtmp2sink's own parser takes a slash in the
+// query for one of the path. Escapes stay as they are: servers expect the key as written.
+func parseIngest(rawURL string) (ingest, error) {
 	u, err := url.Parse(rawURL)
-	if err != nil {
-		return "?"
+	if err != nil || u.Host == "" || (u.Scheme != "rtmp" && u.Scheme != "rtmps") {
+		return ingest{}, recorder.Errorf(recorder.CodeInvalid, "%s is no rtmp:// or rtmps:// URL", recorder.RedactStreamURL(rawURL))
 	}
-	return u.Host
+	in := ingest{base: u.Scheme + "://" + u.Host + "/app/stream", host: u.Host}
+	path := strings.TrimPrefix(u.EscapedPath(), "/")
+	i := strings.LastIndex(path, "/")
+	if i <= 0 || i == len(path)-1 {
+		return ingest{}, recorder.Errorf(recorder.CodeInvalid, "%s has no stream key: write it as rtmp://host/app/key", recorder.RedactStreamURL(rawURL))
+	}
+	in.application, in.stream = path[:i], path[i+1:]
+	if u.RawQuery != "" {
+		in.stream += "?" + u.RawQuery
+	}
+	if u.User != nil {
+		in.username = u.User.Username()
+		in.password, _ = u.User.Password()
+	}
+	return in, nil
+}
+
+// address points the sink at the server. location comes first, for it resets the rest.
+func (in ingest) address(u *unit) error {
+	for _, p := range [][2]string{
+		{"location", in.base}, {"application", in.application}, {"stream", in.stream},
+		{"username", in.username}, {"password", in.password},
+	} {
+		if p[1] == "" {
+			continue
+		}
+		if err := u.set("sink", p[0], p[1]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // accept queues a packet: from the first key frame on, dropping up to the next
@@ -233,7 +278,7 @@ func (c *connection) flush(patience time.Duration, cut <-chan struct{}) {
 
 // close brings the connection down. One that hangs is left to a goroutine that
 // ends when its socket does.
-func (c *connection) close() { c.unit.stop(stopPatience) }
+func (c *connection) close() { c.unit.stop() }
 
 func (c *connection) account() tally {
 	c.mu.Lock()

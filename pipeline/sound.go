@@ -16,14 +16,14 @@ import (
 
 // What makes sound arrive earlier than the picture it belongs to. Measured with a
 // page in Chrome that flashes and beeps (recordertest's /barcode): without
-// these the beep came 20 to 55 ms before the flash, evenly spread, for
-// the flash waits for the next frame time; with them it is within half a frame.
+// these the beep came 20 to 65 ms before the flash at 30 fps, depending on how long
+// the flash waits for the next frame time; with them it is within a frame, either way.
 const (
 	// A null sink renders blocks ahead of time, as long as the latency its
 	// quickest client asks for: pulsesrc's latency-time below.
 	soundAhead = 10 * time.Millisecond
 	// From the time a page draws for until the X screen shows it, at 60 Hz.
-	chromePresentation = 15 * time.Millisecond
+	chromePresentation = 25 * time.Millisecond
 )
 
 // soundDelay is how much later than it arrives sound belongs in a recording.
@@ -185,7 +185,7 @@ func (a *audioSource) peakDB() float64    { return math.Float64frombits(a.peak.L
 // stop ends run once it has the sound captured before the given time.
 func (a *audioSource) stop(at time.Duration) { a.stopAt.CompareAndSwap(0, int64(at)) }
 
-func (a *audioSource) close() { a.unit.stop(stopPatience) }
+func (a *audioSource) close() { a.unit.stop() }
 
 // bytesOf views samples as bytes.
 func bytesOf(pcm []float32) []byte {

@@ -244,5 +244,5 @@ func (v *videoSource) close() {
 		keepForever(v.unit.pipe)
 		return
 	}
-	v.unit.stop(stopPatience)
+	v.unit.stop()
 }

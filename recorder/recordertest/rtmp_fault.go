@@ -1,8 +1,10 @@
 package recordertest
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
+	"net/http/httptest"
 	"net/url"
 	"sync"
 	"testing"
@@ -109,8 +111,10 @@ func (p *StallingProxy) serve(in net.Conn) {
 	}
 	for _, c := range []net.Conn{in, out} {
 		// Small buffers, so that a stall is felt soon.
-		_ = c.(*net.TCPConn).SetReadBuffer(16 << 10)
-		_ = c.(*net.TCPConn).SetWriteBuffer(16 << 10)
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetReadBuffer(16 << 10)
+			_ = tcp.SetWriteBuffer(16 << 10)
+		}
 	}
 	p.mu.Lock()
 	p.accepted++
@@ -211,5 +215,48 @@ func withHost(t testing.TB, rawURL, host string) string {
 	u, err := url.Parse(rawURL)
 	require.NoError(t, err)
 	u.Host = host
+	return u.String()
+}
+
+// TLSFront puts TLS with a certificate that nobody trusts in front of an ingest
+// URL and gives the rtmps URL. It ends with the test.
+func TLSFront(t testing.TB, rawURL string) string {
+	t.Helper()
+	u, err := url.Parse(rawURL)
+	require.NoError(t, err)
+	https := httptest.NewTLSServer(nil)
+	config := https.TLS.Clone()
+	https.Close()
+	config.NextProtos = nil
+	l, err := tls.Listen("tcp", "127.0.0.1:0", config)
+	require.NoError(t, err)
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.DialTimeout("tcp", u.Host, 5*time.Second)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			pass := func(to, from net.Conn) func() {
+				return func() {
+					_, _ = io.Copy(to, from)
+					_ = to.Close()
+					_ = from.Close()
+				}
+			}
+			work.Go(pass(out, in))
+			work.Go(pass(in, out))
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		work.Wait()
+	})
+	u.Scheme, u.Host = "rtmps", l.Addr().String()
 	return u.String()
 }
