@@ -64,8 +64,22 @@ func (l *life) limitTimer() *time.Timer {
 	return t
 }
 
+// stallTimeout is how long a recording may stand still before it is ended: a
+// frozen display or sound server must not look like a running recording.
+const stallTimeout = 20 * time.Second
+
 func (l *life) progress() {
+	before := l.rec.Stats.Elapsed
 	l.apply(l.pipeline.Snapshot())
+	now := l.Now()
+	if l.rec.Stats.Elapsed != before || l.movedAt.IsZero() {
+		l.movedAt = now
+	}
+	if now.Sub(l.movedAt) >= stallTimeout {
+		l.rec.Fail(Errorf(CodePipeline, "nothing was captured for %s: the display or the sound server stands still", stallTimeout),
+			CodePipeline, EndPipeline)
+		return
+	}
 	if most := l.job.Limits.MaxSize; most > 0 && l.rec.Stats.Bytes >= most {
 		l.rec.EndReason = EndMaxSize
 		return

@@ -72,6 +72,7 @@ type life struct {
 	scrub   Scrubber
 	cancel  context.CancelCauseFunc
 	report  func(Recording)
+	movedAt time.Time     // when the recording last got longer
 	added   []string      // stream URLs that updates brought
 	updates chan Update   // from command to active
 	hurry   chan struct{} // closed by command

@@ -770,3 +770,15 @@ func TestRunWithoutCommandsOrReport(t *testing.T) {
 		assert.False(t, strings.Contains(fmt.Sprint(rec), secretKey))
 	})
 }
+
+func TestRecordingThatStandsStillEnds(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.begin()
+		s.pipeline.Change(func(snap *recorder.Snapshot) { snap.Stats.Elapsed = recorder.Duration(time.Minute) })
+		rec := s.end()
+		assert.Equal(t, recorder.EndPipeline, rec.EndReason)
+		assert.Contains(t, rec.Error.Message, "stands still")
+		assert.InDelta(t, 20, time.Since(s.began).Seconds(), 3)
+		assert.Equal(t, recorder.FilePending, rec.Files[0].State, "what there is is kept")
+	})
+}

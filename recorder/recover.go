@@ -9,6 +9,36 @@ import (
 	"go.uber.org/zap"
 )
 
+// rescanEvery is how often the spool is looked at again: a child that outlived
+// an earlier life of this worker has finalised its file by then.
+const rescanEvery = 5 * time.Second
+
+// rescan takes up entries that come free while the worker runs, until ctx is done.
+func (w *Worker) rescan(ctx, jobCtx context.Context) {
+	for {
+		pause(ctx, rescanEvery)
+		if ctx.Err() != nil {
+			return
+		}
+		if err := w.recoverSpool(jobCtx); err != nil {
+			w.Log.Error("the spool cannot be read", zap.Error(err))
+		}
+	}
+}
+
+// see notes an entry as this life's own; false when it is known. An entry is
+// worked on once a life: what could not be ended then waits for the next.
+func (w *Worker) see(entry SpoolEntry) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	dir := entry.Task().Dir
+	if _, known := w.seen[dir]; known {
+		return false
+	}
+	w.seen[dir] = struct{}{}
+	return true
+}
+
 // recoverSpool takes up what earlier lives left in the spool: each entry is
 // delivered and its job ended, beside the work on new jobs.
 func (w *Worker) recoverSpool(ctx context.Context) error {
@@ -17,6 +47,10 @@ func (w *Worker) recoverSpool(ctx context.Context) error {
 		return err
 	}
 	for _, entry := range entries {
+		if !w.see(entry) {
+			w.close(entry, w.Log)
+			continue
+		}
 		w.jobs.Add(1)
 		go func() {
 			defer w.jobs.Done()

@@ -234,8 +234,8 @@ type Task struct {
 type Spool interface {
 	// Create makes the entry of one attempt and locks it for this process.
 	Create(task Task) (SpoolEntry, error)
-	// Left lists the entries that earlier processes left and nobody has locked,
-	// and locks them.
+	// Left lists the entries that earlier processes left, nobody has locked and
+	// nobody writes media to, and locks them.
 	Left() ([]SpoolEntry, error)
 }
 
@@ -254,6 +254,11 @@ type SpoolEntry interface {
 	Free() error
 	Close() error
 }
+
+// MediaLock is the file in a task's directory that the process which writes the
+// media holds a flock on. A child outlives its worker's death for as long as it
+// takes to finalise: until then its entry must be left alone.
+const MediaLock = "media.lock"
 
 // MediaName is the name of file output i of a task within its spool entry: the
 // pipeline writes it, the spool uploads it.

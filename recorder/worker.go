@@ -31,9 +31,10 @@ type Worker struct {
 
 	mu      sync.Mutex
 	running map[*slot]struct{}
-	ending  *Stop          // what a shutdown told every recording; late ones too
-	jobs    sync.WaitGroup // everything between claim and end
-	media   sync.WaitGroup // the part of it that records
+	seen    map[string]struct{} // directories of spool entries this life has worked on
+	ending  *Stop               // what a shutdown told every recording; late ones too
+	jobs    sync.WaitGroup      // everything between claim and end
+	media   sync.WaitGroup      // the part of it that records
 }
 
 // Run works until ctx is done, then drains: it claims nothing more, lets
@@ -41,7 +42,7 @@ type Worker struct {
 // delivers. A value on hurry, or its close, ends them at once.
 func (w *Worker) Run(ctx context.Context, hurry <-chan struct{}) error {
 	w.mu.Lock() // Running may be asked already
-	w.running = map[*slot]struct{}{}
+	w.running, w.seen = map[*slot]struct{}{}, map[string]struct{}{}
 	w.mu.Unlock()
 	// Jobs outlive ctx: it only ends the claiming.
 	jobCtx, stopDelivery := context.WithCancel(context.WithoutCancel(ctx))
@@ -49,6 +50,11 @@ func (w *Worker) Run(ctx context.Context, hurry <-chan struct{}) error {
 	if err := w.recoverSpool(jobCtx); err != nil {
 		return err
 	}
+	w.jobs.Add(1)
+	go func() {
+		defer w.jobs.Done()
+		w.rescan(ctx, jobCtx)
+	}()
 	w.claim(ctx, jobCtx)
 	w.drain(hurry, stopDelivery)
 	return nil
@@ -123,6 +129,7 @@ func (w *Worker) work(ctx context.Context, lease Lease, freeSlot func()) {
 		w.release(ctx, lease, Errorf(CodeUnavailable, "the spool of worker %s refused the job: %w", w.ID, err), log)
 		return
 	}
+	w.see(entry)
 	log.Info("recording")
 	rec = w.record(ctx, lease, entry, log)
 	freeSlot()
@@ -180,10 +187,10 @@ func (w *Worker) record(ctx context.Context, lease Lease, entry SpoolEntry, log 
 	defer close(ended)
 	defer w.enter(s)()
 	go forward(lease, s, ended)
-	saved := Status("")
+	saved, savedAt := Status(""), time.Time{}
 	rec := w.Runner.Run(runCtx, task, s.commands, func(rec Recording) {
-		if rec.Status != saved {
-			saved = rec.Status
+		if now := w.Now(); rec.Status != saved || now.Sub(savedAt) >= saveEvery {
+			saved, savedAt = rec.Status, now
 			w.save(entry, rec, log)
 		}
 		if err := lease.Report(ctx, rec); err != nil && !errors.Is(err, ErrLeaseLost) {
@@ -194,6 +201,10 @@ func (w *Worker) record(ctx context.Context, lease Lease, entry SpoolEntry, log 
 	w.save(entry, rec, log)
 	return rec
 }
+
+// saveEvery is how old the state in the spool may be: after a crash it tells how
+// long the recording was.
+const saveEvery = 10 * time.Second
 
 func (w *Worker) save(entry SpoolEntry, rec Recording, log *zap.Logger) {
 	if err := entry.Save(rec); err != nil {

@@ -573,7 +573,7 @@ func (y *yard) left(change func(*recorder.Recording), media bool) *recordertest.
 		require.NoError(y.t, recordertest.WriteMedia(task, 0))
 	}
 	e := y.spool.Entry(task)
-	y.spool.Leftovers = append(y.spool.Leftovers, e)
+	y.spool.Leave(e)
 	return e
 }
 
@@ -761,5 +761,20 @@ func TestManyJobs(t *testing.T) {
 			require.Len(t, l.End().Finished, 1)
 		}
 		assert.Equal(t, 36*time.Second, time.Since(began), "12 rounds of 5")
+	})
+}
+
+func TestEntryThatComesFreeWhileTheWorkerRuns(t *testing.T) {
+	inYard(t, func(y *yard) {
+		lease := y.adoptable()
+		y.start()
+		// A child that outlived the worker's earlier life has finalised its file.
+		entry := y.left(func(*recorder.Recording) {}, true)
+		assert.Equal(t, recorder.StatusFailed, y.finished(lease).Status)
+		assert.True(t, entry.End().Freed)
+		deliveries := len(entry.End().Saves)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Len(t, entry.End().Saves, deliveries, "once a life")
 	})
 }

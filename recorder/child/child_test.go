@@ -517,7 +517,7 @@ func TestOrphanFinalises(t *testing.T) {
 }
 
 func TestServe(t *testing.T) {
-	task, err := json.Marshal(map[string]any{"task": taskIn("/nowhere"), "settings": map[string]int{"a": 1}})
+	task, err := json.Marshal(map[string]any{"task": taskIn(t.TempDir()), "settings": map[string]int{"a": 1}})
 	require.NoError(t, err)
 	echoing := func(json.RawMessage, recorder.Task) (recorder.Runner, error) {
 		return &recordertest.FakeRunner{Play: func(_ context.Context, task recorder.Task, commands <-chan recorder.Command, tell func(recorder.Recording)) recorder.Recording {
@@ -537,4 +537,11 @@ func TestServe(t *testing.T) {
 			assert.Error(t, child.Serve(context.Background(), strings.NewReader(in), io.Discard, echoing, func() {}), in)
 		}
 	})
+}
+
+func TestSilentChildIsKilled(t *testing.T) {
+	s := start(t, "record", func(r *child.Runner) { r.Silence = 200 * time.Millisecond })
+	pid := s.active()
+	died(t, s.end(), "killed")
+	gone(t, pid)
 }

@@ -32,8 +32,11 @@ type Runner struct {
 	Settings json.RawMessage
 	// KillAfter is how long a child may take to end after it was told to; 60 s when zero.
 	KillAfter time.Duration
-	Now       func() time.Time
-	Log       *zap.Logger
+	// Silence is how long an active child may send no report before it is taken
+	// for hung and killed; 60 s when zero. A healthy one reports every second.
+	Silence time.Duration
+	Now     func() time.Time
+	Log     *zap.Logger
 }
 
 // Run starts the child and follows it. When the child dies, the answer is what
@@ -45,9 +48,19 @@ func (r *Runner) Run(ctx context.Context, task recorder.Task, commands <-chan re
 		return r.salvage(task, last, recorder.Errorf(recorder.CodeUnavailable, "the recording's process did not start: %w", err))
 	}
 	following := p.follow(ctx, r.killAfter(), commands)
+	silence := time.AfterFunc(time.Hour, func() {
+		p.log.Error("the recording's process is silent: killing it")
+		p.kill()
+	})
+	silence.Stop()
+	defer silence.Stop()
 	final := false
 	p.eachAnswer(func(a answer) {
 		last, final = a.Recording, a.Final
+		silence.Stop()
+		if last.Status == recorder.StatusActive {
+			silence.Reset(r.silence())
+		}
 		if !final {
 			report(last)
 		}
@@ -68,6 +81,13 @@ func (r *Runner) Run(ctx context.Context, task recorder.Task, commands <-chan re
 func (r *Runner) killAfter() time.Duration {
 	if r.KillAfter > 0 {
 		return r.KillAfter
+	}
+	return time.Minute
+}
+
+func (r *Runner) silence() time.Duration {
+	if r.Silence > 0 {
+		return r.Silence
 	}
 	return time.Minute
 }

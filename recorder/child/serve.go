@@ -9,9 +9,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gofrs/flock"
 
 	"tapedeck/recorder"
 )
@@ -32,6 +35,11 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, prepare Prepare, ex
 	var h hello
 	if err := readLine(lines, &h); err != nil {
 		return fmt.Errorf("read the task: %w", err)
+	}
+	lock := flock.New(filepath.Join(h.Task.Dir, recorder.MediaLock))
+	defer lock.Close()
+	if ok, err := lock.TryLock(); err != nil || !ok {
+		return fmt.Errorf("lock %s: somebody else records there (%w)", h.Task.Dir, err)
 	}
 	runner, err := prepare(h.Settings, h.Task)
 	if err != nil {

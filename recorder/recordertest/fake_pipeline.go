@@ -24,6 +24,7 @@ type FakePipeline struct {
 	beginOnce, hurry sync.Once
 
 	mu    sync.Mutex
+	began time.Time // of the first Snapshot
 	err   error
 	snap  recorder.Snapshot
 	calls []string
@@ -178,6 +179,12 @@ func (p *FakePipeline) Snapshot() recorder.Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	snap := p.snap
+	if p.began.IsZero() {
+		p.began = time.Now()
+	}
+	if snap.Stats.Elapsed == 0 { // else the test has set it
+		snap.Stats.Elapsed = recorder.Duration(time.Since(p.began))
+	}
 	snap.Files, snap.Streams = slices.Clone(snap.Files), slices.Clone(snap.Streams)
 	return snap
 }

@@ -16,14 +16,13 @@ type FakeSpool struct {
 	Root string
 	// CreateErr is what Create answers.
 	CreateErr error
-	// Leftovers is what Left answers.
-	Leftovers []recorder.SpoolEntry
 	// OnDeliver runs in every delivery; until it returns nothing arrives. What it
 	// answers becomes of every file that is not empty; "" is FileDelivered.
 	OnDeliver func(ctx context.Context, rec recorder.Recording) recorder.FileState
 
 	mu      sync.Mutex
 	entries []*FakeEntry
+	left    []recorder.SpoolEntry
 }
 
 // Create implements recorder.Spool.
@@ -39,7 +38,7 @@ func (s *FakeSpool) Create(task recorder.Task) (recorder.SpoolEntry, error) {
 	return s.Entry(task), nil
 }
 
-// Entry makes an entry of a task as it stands, for Leftovers say.
+// Entry makes an entry of a task as it stands, for Leave say.
 func (s *FakeSpool) Entry(task recorder.Task) *FakeEntry {
 	e := &FakeEntry{spool: s, task: task}
 	s.mu.Lock()
@@ -49,7 +48,18 @@ func (s *FakeSpool) Entry(task recorder.Task) *FakeEntry {
 }
 
 // Left implements recorder.Spool.
-func (s *FakeSpool) Left() ([]recorder.SpoolEntry, error) { return s.Leftovers, nil }
+func (s *FakeSpool) Left() ([]recorder.SpoolEntry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.left), nil
+}
+
+// Leave makes Left answer e from now on.
+func (s *FakeSpool) Leave(e recorder.SpoolEntry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = append(s.left, e)
+}
 
 // Entries lists every entry there was.
 func (s *FakeSpool) Entries() []*FakeEntry {

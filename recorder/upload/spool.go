@@ -227,11 +227,22 @@ func (s *Spool) open(dir string) (*entry, error) {
 		}
 		return nil, err
 	}
+	if stillRecorded(dir) {
+		return nil, lock.Close()
+	}
 	e, err := s.read(dir, lock)
 	if e == nil {
 		_ = lock.Close()
 	}
 	return e, err
+}
+
+// stillRecorded reports whether a child that lost its worker finalises its media.
+func stillRecorded(dir string) bool {
+	media := flock.New(filepath.Join(dir, recorder.MediaLock), flock.SetFlag(os.O_RDWR))
+	defer media.Close()
+	ok, err := media.TryLock()
+	return err == nil && !ok
 }
 
 func (s *Spool) read(dir string, lock *flock.Flock) (*entry, error) {

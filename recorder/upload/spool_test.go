@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/require"
 
 	"tapedeck/recorder"
@@ -190,4 +191,23 @@ func holdEntry(t *testing.T, dir string) {
 	require.NoError(t, os.WriteFile(media(e), []byte("half a recording"), 0o644))
 	_, _ = os.Stdout.WriteString("!")
 	select {}
+}
+
+func TestLeftLeavesWhatIsStillRecorded(t *testing.T) {
+	d := newDeck(t, upload.Options{Default: upload.Storage{Directory: t.TempDir()}})
+	e := d.entry(one("job", recorder.FileOutput{}), []byte("a"))
+	child := flock.New(filepath.Join(e.Task().Dir, recorder.MediaLock))
+	ok, err := child.TryLock()
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.NoError(t, e.Close()) // the worker dies, its child finalises
+	left, err := d.Left()
+	require.NoError(t, err)
+	require.Empty(t, left)
+	require.NoError(t, child.Close())
+	left, err = d.Left()
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	requireDelivered(t, deliver(t, left[0]))
+	require.NoError(t, left[0].Free())
 }
