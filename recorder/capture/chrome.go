@@ -65,7 +65,7 @@ func (c *chrome) awaitAnswer(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, errPipeClosed):
+	case errors.Is(err, errPipeClosed), errors.Is(err, syscall.EPIPE):
 		<-c.done
 		return c.startFailure()
 	default:

@@ -12,6 +12,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/systeminfo"
+	"golang.org/x/sys/unix"
 
 	"tapedeck/recorder"
 )
@@ -45,7 +47,7 @@ func (s *Session) Navigate(ctx context.Context, rawURL string) error {
 		result, err = s.load(ctx, rawURL)
 	}
 	if err != nil {
-		_ = send(s.ctx, s.chrome.devtools, s.tab.id(), page.StopLoading, cdp.Empty{})
+		_ = send(context.WithoutCancel(ctx), s.chrome.devtools, s.tab.id(), page.StopLoading, cdp.Empty{})
 		return s.failure(ctx, err)
 	}
 	return nil
@@ -62,7 +64,7 @@ func (s *Session) load(ctx context.Context, rawURL string) (page.NavigateResult,
 		return page.NavigateResult{}, err
 	}
 	result, err := call(ctx, d, id, page.Navigate, page.NavigateParams{URL: rawURL})
-	_ = send(s.ctx, d, id, network.Disable, cdp.Empty{})
+	_ = send(context.WithoutCancel(ctx), d, id, network.Disable, cdp.Empty{})
 	if err != nil {
 		return result, err
 	}
@@ -107,11 +109,19 @@ func (s *Session) committed(ctx context.Context, loader cdp.LoaderID) bool {
 	}
 }
 
-// endRenderer crashes the tab, whose page hangs, and waits until it is gone.
+// endRenderer kills the process of a page that hangs and waits until the tab
+// knows. Page.crash would not do: while a navigation waits for the renderer,
+// Chrome keeps commands for it back.
 func (s *Session) endRenderer(ctx context.Context) error {
 	s.log.Warn("the page hangs; ending its renderer")
-	if err := send(ctx, s.chrome.devtools, s.tab.id(), page.Crash, cdp.Empty{}); err != nil {
+	known, err := call(ctx, s.chrome.devtools, "", systeminfo.GetProcessInfo, cdp.Empty{})
+	if err != nil {
 		return err
+	}
+	for _, p := range known.ProcessInfo {
+		if pid := int(p.ID); p.Type == "renderer" && s.chrome.has(pid) {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
 	}
 	for {
 		s.tab.mu.Lock()

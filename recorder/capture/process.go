@@ -186,6 +186,12 @@ func (p *process) stop(grace time.Duration, ask func()) {
 	<-p.done
 }
 
+// has reports whether a process belongs to the group.
+func (p *process) has(pid int) bool {
+	group, err := unix.Getpgid(pid)
+	return err == nil && group == p.pid()
+}
+
 func (p *process) terminate() { p.signal(syscall.SIGTERM) }
 
 // obituary says how the process ended; it is valid after died.

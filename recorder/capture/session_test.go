@@ -229,3 +229,19 @@ func TestDiagnosis(t *testing.T) {
 		startPage(t, s, page.URL+"/token")
 	})
 }
+
+func TestNavigateLeavesAPageThatHangs(t *testing.T) {
+	t.Parallel()
+	page := recordertest.StartPage(t)
+	s := open(t, recorder.SessionSpec{Silent: true})
+	for name, paths := range map[string][2]string{
+		"already": {"/hang?after=0", "/token"},
+		// The answer comes when the old page has begun to hang.
+		"while the next one is loaded": {"/hang?after=500", "/slow?after=1500"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			startPage(t, s, page.URL+paths[0])
+			startPage(t, s, page.URL+paths[1])
+		})
+	}
+}

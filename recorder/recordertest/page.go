@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 //go:embed pages
@@ -39,6 +40,7 @@ var pages embed.FS
 //	/leave?after=MS&to=URL         starts, then navigates to URL
 //	/hang?after=MS                 starts, then loops for ever
 //	/allocate                      starts, then takes memory until its renderer is gone
+//	/slow?after=MS                 answers so much later, logs START_RECORDING
 //	/silent-server                 never answers
 //	/size                          logs "size: WxH", then START_RECORDING
 //	/fonts                         many scripts and emoji
@@ -116,6 +118,14 @@ func (p *Page) handler() http.Handler {
 	mux.HandleFunc("/attachment", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Disposition", "attachment; filename=big.bin")
 		_, _ = w.Write(make([]byte, 1<<16))
+	})
+	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
+		after, _ := strconv.Atoi(r.URL.Query().Get("after"))
+		select {
+		case <-time.After(time.Duration(after) * time.Millisecond):
+			writePage(w, "slow", "start()")
+		case <-r.Context().Done():
+		}
 	})
 	mux.HandleFunc("/silent-server", func(_ http.ResponseWriter, r *http.Request) {
 		select {
