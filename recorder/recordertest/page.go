@@ -172,7 +172,7 @@ func scripts() map[string]string {
 			d.textContent = query.get('text') || 'no such room'; document.body.append(d) })`,
 		"/console": `console.log('plain', 1, {a: 1}); console.warn('careful'); console.error('bad');
 			console.log('joined wss://livekit.example/rtc?access_token=sesame-open-12345');
-			setTimeout(() => { throw new Error('boom in the page') }, 0)`,
+			queueMicrotask(() => { throw new Error('boom in the page') })`,
 		"/iframe": `const f = document.createElement('iframe');
 			f.src = (query.has('cross') ? '{other}' : '{self}') + '/markers?start=50'; document.body.append(f)`,
 		"/alert":        `setTimeout(() => { alert('stop here'); start() }, 0)`,
