@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,6 +36,11 @@ func (a *app) childCommand() *cobra.Command {
 		Short:  "Run one recording for a worker, which talks to it on stdin",
 		Hidden: true,
 		Args:   argsExactly(0, "no arguments"),
+		// The worker sends the configuration; there is none to load.
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			a.config = defaultConfig()
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// A terminal's Ctrl-C and a supervisor's TERM reach the whole group; the
 			// worker decides what they mean. A worker that died leaves a broken pipe behind,
@@ -43,6 +50,27 @@ func (a *app) childCommand() *cobra.Command {
 			return child.Serve(cmd.Context(), a.in, reports, a.prepareChild, func() { os.Exit(exitFailed) })
 		},
 	}
+}
+
+// childEnv is what a child gets of our environment: what Chrome, GStreamer and
+// PulseAudio look for. Settings come through the pipe, and whatever else an
+// operator has in the environment of a worker (the queue's password, storage
+// keys) is nothing a page's browser should sit beside.
+func childEnv(environ []string) []string {
+	names := []string{
+		"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME",
+		"FONTCONFIG_FILE", "FONTCONFIG_PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+		"SSL_CERT_FILE", "SSL_CERT_DIR",
+	}
+	prefixes := []string{"LC_", "GST_", "ORC_", "LIBVA_", "GODEBUG", "GOMAXPROCS", "GOMEMLIMIT", "GOTRACEBACK", "GORACE"}
+	kept := []string{} // not nil, which would be all of it
+	for _, pair := range environ {
+		name, _, _ := strings.Cut(pair, "=")
+		if slices.Contains(names, name) || slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+			kept = append(kept, pair)
+		}
+	}
+	return kept
 }
 
 func (a *app) prepareChild(settings json.RawMessage, task recorder.Task) (recorder.Runner, error) {

@@ -153,7 +153,7 @@ func (a *app) childRunner(log *zap.Logger) (*child.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &child.Runner{Command: []string{self, "child"}, Settings: settings, Now: time.Now, Log: log}, nil
+	return &child.Runner{Command: []string{self, "child"}, Env: childEnv(os.Environ()), Settings: settings, Now: time.Now, Log: log}, nil
 }
 
 // storage gives the worker's own: a bucket, or a directory.

@@ -28,6 +28,9 @@ type Runner struct {
 	// Command is the child's binary and arguments. It must call Serve with its
 	// stdin and file descriptor 3.
 	Command []string
+	// Env is the child's whole environment; nil is our own. The child works for a
+	// web page and C libraries, so what is secret in a worker's is not for it.
+	Env []string
 	// Settings are handed to every child as they are.
 	Settings json.RawMessage
 	// KillAfter is how long a child may take to end after it was told to; 60 s when zero.
@@ -123,7 +126,7 @@ func (r *Runner) start(task recorder.Task) (*process, error) {
 		log: r.Log.With(zap.String("job", task.Job.ID)),
 	}
 	p.expectEnd = sync.OnceFunc(func() { close(p.ending) })
-	if err := p.spawn(r.Command); err != nil {
+	if err := p.spawn(r.Command, r.Env); err != nil {
 		return nil, err
 	}
 	go p.reap()
@@ -140,7 +143,7 @@ func (r *Runner) start(task recorder.Task) (*process, error) {
 
 // spawn starts the child. Its pipes are our own files, and not those of
 // exec.Cmd, because only these have deadlines.
-func (p *process) spawn(command []string) (err error) {
+func (p *process) spawn(command, env []string) (err error) {
 	var ours, theirs []*os.File
 	defer func() {
 		for _, f := range theirs {
@@ -161,6 +164,7 @@ func (p *process) spawn(command []string) (err error) {
 	}
 	ours[0], theirs[0] = theirs[0], ours[0] // stdin goes the other way
 	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Env = env
 	cmd.Stdin, cmd.Stderr, cmd.ExtraFiles = theirs[0], theirs[1], []*os.File{theirs[2]}
 	// No Pdeathsig: an orphan sees the end of stdin and finalises its file.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
