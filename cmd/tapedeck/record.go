@@ -173,7 +173,7 @@ func (a *app) recordLog(job recorder.Job, live *liveLine) *zap.Logger {
 	if a.config.Log.Format == "" {
 		a.config.Log.Format = "console"
 	}
-	return a.logger(live, recorder.NewScrubber(job)).With(zap.String("job", job.ID))
+	return a.logger(live, recorder.NewScrubber(job))
 }
 
 // interrupts turns Ctrl-C and SIGTERM into commands: stop, then stop now. The
@@ -202,6 +202,9 @@ func interrupts() (<-chan recorder.Command, <-chan struct{}, func()) {
 	}
 }
 
+// impatience is what a delivery gets after the second Ctrl-C.
+const impatience = 2 * time.Second
+
 // deliverNow uploads until everything arrived, or the user has enough: then the
 // spool keeps the recording, and the next worker on it goes on.
 func (a *app) deliverNow(ctx context.Context, entry recorder.SpoolEntry, rec recorder.Recording, enough <-chan struct{}, f *recordFlags, live *liveLine) error {
@@ -210,6 +213,11 @@ func (a *app) deliverNow(ctx context.Context, entry recorder.SpoolEntry, rec rec
 	go func() {
 		select {
 		case <-enough:
+		case <-ctx.Done():
+			return
+		}
+		select { // a local directory takes its file in that time
+		case <-time.After(impatience):
 			cancel()
 		case <-ctx.Done():
 		}
@@ -226,7 +234,7 @@ func (a *app) deliverNow(ctx context.Context, entry recorder.SpoolEntry, rec rec
 	} else {
 		err = entry.Close()
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, upload.ErrUndelivered) { // of that the result tells
 		fmt.Fprintf(a.err, "tapedeck: the spool: %s\n", err)
 	}
 	if f.json {
