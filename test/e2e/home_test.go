@@ -54,6 +54,8 @@ func (h *home) env(more ...string) []string {
 	env := []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir, "TMPDIR=" + h.tmp, "LANG=C.UTF-8",
 		"TAPEDECK_SPOOL=" + h.path("spool"),
+		// GStreamer need not look for its plugins in every home anew.
+		"GST_REGISTRY=" + filepath.Join(ground, "gstreamer-registry.bin"),
 	}
 	return append(env, more...)
 }
