@@ -132,6 +132,8 @@ func disabledFeatures() string {
 		"Translate", "MediaRouter", "DialMediaRouteProvider", "OptimizationHints", "OptimizationGuideModelDownloading",
 		"GlobalMediaControls", "InterestFeedContentSuggestions", "AutofillServerCommunication", "CertificateTransparencyComponentUpdater",
 		"HttpsUpgrades", "LocalNetworkAccessChecks", "DestroyProfileOnBrowserClose", "AcceptCHFrame", "PrivacySandboxSettings4",
+		// Two hidden pages of the address bar, which nobody sees here.
+		"WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup",
 	}, ",")
 }
 

@@ -44,6 +44,12 @@ bury() {
 }
 if alive; then bury TERM; fi
 if alive; then bury KILL; fi
+if [ $# -gt 0 ]; then
+	for stray in $(grep -lszxF "TAPEDECK_SESSION=$1" /proc/[0-9]*/environ); do
+		stray=${stray#/proc/}
+		kill -s KILL "${stray%/environ}"
+	done
+fi
 socket=/tmp/.X11-unix/X$display
 if [ -n "$display" ] && [ -e "$socket" ] && ! grep -q " $socket\$" /proc/net/unix; then
 	rm -f "$socket"
@@ -97,7 +103,7 @@ func (j *janitor) note(format string, args ...any) error {
 	return nil
 }
 
-// path registers a file or directory to be removed.
+// path registers a file or directory to be removed; the first is the session's own.
 func (j *janitor) path(p string) error { return j.note("path %s", p) }
 
 // group registers a process group; ended strikes it off.

@@ -180,7 +180,7 @@ func (s *Session) spawn(c command) (*process, error) {
 // tell whose process it is.
 func (s *Session) environment(more ...string) []string {
 	env := []string{
-		"TAPEDECK_SESSION=" + s.dir, "HOME=" + s.dir, "TMPDIR=" + filepath.Join(s.dir, "tmp"), "XDG_RUNTIME_DIR=" + s.dir,
+		sessionMark(s.dir), "HOME=" + s.dir, "TMPDIR=" + filepath.Join(s.dir, "tmp"), "XDG_RUNTIME_DIR=" + s.dir,
 		"PATH=/usr/local/bin:/usr/bin:/bin", "DBUS_SESSION_BUS_ADDRESS=unix:path=/dev/null",
 	}
 	for _, name := range []string{
@@ -261,6 +261,7 @@ func (s *Session) close() error {
 		p.stop(serverGrace, p.terminate)
 	}
 	s.starting.Unlock()
+	endStrays(s.dir)
 	s.end()
 	s.jobs.Wait()
 	s.launcher.stop()
