@@ -94,9 +94,9 @@ func (p *Pipeline) used(video bool) []*encoder {
 	return used
 }
 
-func (p *Pipeline) pushPicture(b *gst.Buffer, at, duration time.Duration) bool {
+func (p *Pipeline) pushPicture(b *gst.Buffer, at, duration time.Duration, insist bool) bool {
 	encoders := p.used(true)
-	if slices.ContainsFunc(encoders, (*encoder).behind) {
+	if !insist && slices.ContainsFunc(encoders, (*encoder).behind) {
 		return false
 	}
 	for _, e := range encoders {

@@ -4,13 +4,13 @@
 //
 // One Pipeline is several small GStreamer pipelines with Go between them:
 //
-//	ximagesrc → convert → [picture]  ─┬→ H.264 encoder ─┬→ file (mux, filesink)
-//	                                  └→ VP8 encoder    ├→ file
-//	pulsesrc            → [sound]    ─┬→ AAC encoder   ─┤
-//	                                  └→ Opus encoder   └→ stream (one pipeline a connection)
+//	ximagesrc → [grid, BGRx → I420] ─┬→ H.264 encoder ─┬→ file (mux, filesink)
+//	                                 └→ VP8 encoder    ├→ file
+//	pulsesrc  → [sound line]        ─┬→ AAC encoder   ─┤
+//	                                 └→ Opus encoder   └→ stream (one pipeline a connection)
 //
-// What stands in brackets is Go. picture puts captured frames on an exact grid;
-// sound puts samples on the same clock. Encoders are made when the first
+// What stands in brackets is ours: captured frames are put on an exact
+// grid, samples on the same clock. Encoders are made when the first
 // output needs them and are shared by all. A hub hands every encoded packet to
 // every output and never waits for one of them: each has a bounded queue of its
 // own. So a dead display, a full disk or a hung ingest server is an error of one

@@ -27,7 +27,6 @@ func Elements() []Element {
 		{"oggmux", "gstreamer1.0-plugins-base"},
 		{"opusenc", "gstreamer1.0-plugins-base"},
 		{"pulsesrc", "gstreamer1.0-pulseaudio"},
-		{"queue", "libgstreamer1.0-0"},
 		{"rtmp2sink", "gstreamer1.0-plugins-bad"},
 		{"videoconvert", "gstreamer1.0-plugins-base"},
 		{"vp8enc", "gstreamer1.0-plugins-good"},

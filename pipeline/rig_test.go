@@ -170,7 +170,7 @@ func (k *take) wait() error {
 	select {
 	case err := <-k.done:
 		return err
-	case <-time.After(30 * time.Second):
+	case <-time.After(90 * time.Second):
 		k.t.Fatal("Run does not return")
 		return nil
 	}

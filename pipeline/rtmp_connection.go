@@ -122,8 +122,11 @@ func parseIngest(rawURL string) (ingest, error) {
 // address points the sink at the server. location comes first, for it resets the rest.
 func (in ingest) address(u *unit) error {
 	for _, p := range [][2]string{
-		{"location", in.base}, {"application", in.application}, {"stream", in.stream},
-		{"username", in.username}, {"password", in.password},
+		{"location", in.base},
+		{"application", in.application},
+		{"stream", in.stream},
+		{"username", in.username},
+		{"password", in.password},
 	} {
 		if p[1] == "" {
 			continue

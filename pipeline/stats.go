@@ -41,7 +41,7 @@ func (p *Pipeline) elapsed() time.Duration {
 		return 0
 	}
 	if p.video != nil {
-		return time.Duration(p.video.frames.Load() * int64(time.Second) / int64(p.spec.Options.Framerate))
+		return time.Duration(p.video.slots.Load() * int64(time.Second) / int64(p.spec.Options.Framerate))
 	}
 	return time.Duration(p.audio.emitted.Load() * int64(time.Second) / int64(p.spec.Options.AudioFrequency))
 }

@@ -230,6 +230,7 @@ func TLSFront(t testing.TB, rawURL string) string {
 	config.NextProtos = nil
 	l, err := tls.Listen("tcp", "127.0.0.1:0", config)
 	require.NoError(t, err)
+	target := u.Host
 	var work sync.WaitGroup
 	work.Go(func() {
 		for {
@@ -237,7 +238,7 @@ func TLSFront(t testing.TB, rawURL string) string {
 			if err != nil {
 				return
 			}
-			out, err := net.DialTimeout("tcp", u.Host, 5*time.Second)
+			out, err := net.DialTimeout("tcp", target, 5*time.Second)
 			if err != nil {
 				_ = in.Close()
 				continue
