@@ -157,6 +157,9 @@ func (s *Session) chromeFlags(profile string) []string {
 		"--autoplay-policy=no-user-gesture-required", "--disable-background-timer-throttling",
 		"--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows", "--disable-hang-monitor",
 		"--disable-gpu",
+		// WebGL in software: without a GPU Chrome has none otherwise, and maps and charts
+		// stay blank. It runs in the GPU process; pages without WebGL pay nothing.
+		"--enable-unsafe-swiftshader",
 		// Nothing is fetched, reported or left behind but for the page.
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
 		"--disable-extensions", "--disable-component-extensions-with-background-pages", "--disable-domain-reliability",

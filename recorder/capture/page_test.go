@@ -204,3 +204,11 @@ func TestPlayedSoundArrives(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 	assert.GreaterOrEqual(t, len(recordertest.BeepOnsets(t, file)), 2)
 }
+
+func TestWebGLWorksWithoutAGPU(t *testing.T) {
+	t.Parallel()
+	page := recordertest.StartPage(t)
+	s := open(t, recorder.SessionSpec{Silent: true})
+	startPage(t, s, page.URL+"/webgl")
+	assert.Contains(t, consoleOf(t, s), "webgl: WebGL 1")
+}

@@ -42,6 +42,7 @@ var pages embed.FS
 //	/allocate                      starts, then takes memory until its renderer is gone
 //	/slow?after=MS                 answers so much later, logs START_RECORDING
 //	/silent-server                 never answers
+//	/webgl                         logs "webgl: " and the version, then START_RECORDING
 //	/size                          logs "size: WxH", then START_RECORDING
 //	/fonts                         many scripts and emoji
 type Page struct {
@@ -196,6 +197,8 @@ func scripts() map[string]string {
 		"/leave":    `start(); after(() => { location.href = query.get('to') || 'http://127.0.0.1:1/' })`,
 		"/hang":     `start(); after(() => { for (;;); })`,
 		"/allocate": `start(); after(() => { const all = []; for (;;) all.push(new Array(1e6).fill(all.length)) })`,
+		"/webgl": `const gl = document.createElement('canvas').getContext('webgl');
+			console.log('webgl: ' + (gl ? gl.getParameter(gl.VERSION) : 'none')); start()`,
 		"/size":     `console.log('size: ' + innerWidth + 'x' + innerHeight); start()`,
 	}
 }
