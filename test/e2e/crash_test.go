@@ -149,3 +149,27 @@ func TestTakeover(t *testing.T) {
 	p.awaitSpoolFree("w1")
 	p.requireSpoolFree("w2")
 }
+
+// TestGrowingFile copies a file again and again while it grows: whatever moment
+// a SIGKILL comes at, what is there plays.
+func TestGrowingFile(t *testing.T) {
+	page, h := recordertest.StartPage(t), newHome(t)
+	c := h.startRecord(page.URL+"/barcode", "-o", h.path("out.mp4"), "--await-start")
+	media, began := h.path("spool", "*", "media-0.mp4"), time.Now()
+	c.awaitFile(media, 8_000, 30*time.Second)
+	for n := range 8 {
+		found, err := filepath.Glob(media)
+		require.NoError(t, err)
+		data, err := os.ReadFile(found[0])
+		require.NoError(t, err)
+		grown := time.Since(began)
+		part := h.path("copy.mp4")
+		require.NoError(t, os.WriteFile(part, data, 0o600))
+		frames := recordertest.ReadBarcodes(t, part)
+		require.NotEmpty(t, frames)
+		assert.GreaterOrEqual(t, frames[len(frames)-1].PTS, grown-3*time.Second, "copy %d, %v after the start", n, grown)
+		c.awaitMore(media, 3_000, 30*time.Second)
+	}
+	c.signal(syscall.SIGINT)
+	assert.Zero(t, c.wait(15*time.Second))
+}
