@@ -196,12 +196,9 @@ func (f *fileOutput) finish(deadline <-chan time.Time) error {
 func (f *fileOutput) snapshot(startedAt time.Time) recorder.OutputFile {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := recorder.OutputFile{ID: f.id, Duration: f.length, Final: f.final}
+	out := recorder.OutputFile{ID: f.id, Duration: f.length, Final: f.final, StartedAt: startedAt}
 	for _, k := range f.codecs {
 		out.Codecs = append(out.Codecs, string(k))
-	}
-	if f.packets > 0 {
-		out.StartedAt = startedAt
 	}
 	if st, err := os.Stat(f.path); err == nil {
 		out.Bytes = st.Size()

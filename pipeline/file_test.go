@@ -17,7 +17,10 @@ func TestMP4(t *testing.T) {
 	r := newRig(t)
 	out := r.file("a.mp4")
 	k := record(t, r.spec(out), pipeline.Options{})
+	require.Eventually(t, func() bool { return k.Snapshot().Stats.AudioPeak > -20 }, 20*time.Second, 10*time.Millisecond)
+	began := time.Now()
 	k.begin()
+	require.InDelta(t, 50*time.Millisecond, k.Snapshot().Files[0].StartedAt.Sub(began), float64(50*time.Millisecond), "first frame after Begin")
 	k.until(4 * time.Second)
 	require.NoError(t, k.end())
 

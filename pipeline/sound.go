@@ -85,17 +85,18 @@ func newAudioSource(spec recorder.PipelineSpec, t timeline, log *zap.Logger) (*a
 		}
 	}
 	t.drive(u)
-	return &audioSource{
+	a := &audioSource{
 		unit: u, sink: u.sink("sink"), time: t, line: newSoundLine(rate, soundDelay(spec.Options, !spec.AudioOnly)), log: log,
 		running: make(chan struct{}), base: make(chan time.Duration, 1),
-	}, nil
+	}
+	a.setPeak(silentPeak)
+	return a, nil
 }
 
 // run takes samples until the end that stop sets. The error is why
 // there are no more; finish fills the line with silence to its end all the same.
 func (a *audioSource) run() error {
 	var failure error
-	a.setPeak(silentPeak)
 	for failure == nil {
 		sample := a.sink.TryPullSample(clockTime(pollEvery))
 		now := a.time.now()
