@@ -25,7 +25,7 @@ const (
 const ticksPerSecond = 100 // USER_HZ, which Linux fixes for user space
 
 // measure sums the CPU that root and everything it started has used so far.
-// x264's threads carry the name of the element that made them.
+// x264's threads carry the name of the appsrc that feeds them (pipeline/encode.go).
 func measure(root int) (usage, error) {
 	u := usage{}
 	pids, err := descendants(root)
@@ -45,7 +45,7 @@ func measure(root int) (usage, error) {
 		case name == "pulseaudio":
 			u[pulse] += processSeconds(pid)
 		default:
-			encoder := threadSeconds(pid, "x264")
+			encoder := threadSeconds(pid, "h264:")
 			u[x264] += encoder
 			u[ours] += processSeconds(pid) - encoder
 		}
