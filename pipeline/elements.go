@@ -26,14 +26,14 @@ func Elements() []Element {
 		{"mp4mux", "gstreamer1.0-plugins-good"},
 		{"oggmux", "gstreamer1.0-plugins-base"},
 		{"opusenc", "gstreamer1.0-plugins-base"},
-		{"pulsesrc", "gstreamer1.0-pulseaudio"},
+		{"pulsesrc", "gstreamer1.0-plugins-good"},
 		{"rtmp2sink", "gstreamer1.0-plugins-bad"},
 		{"videoconvert", "gstreamer1.0-plugins-base"},
 		{"vp8enc", "gstreamer1.0-plugins-good"},
 		{"webmmux", "gstreamer1.0-plugins-good"},
 		{"x264enc", "gstreamer1.0-plugins-ugly"},
 		{"ximagesrc", "gstreamer1.0-plugins-good"},
-		{"xingmux", "gstreamer1.0-plugins-ugly"},
+		{"xingmux", "gstreamer1.0-plugins-good"},
 	}
 }
 
