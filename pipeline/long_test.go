@@ -45,7 +45,7 @@ func TestNoDrift(t *testing.T) {
 			length = d
 		}
 	}
-	r := &rig{t: t, dir: scratch(t)}
+	r := &rig{t: t, dir: t.TempDir()}
 	r.startX("640x360x24")
 	r.startPulse()
 	r.player("audiotestsrc is-live=true wave=ticks freq=1000 volume=0.5 ! audio/x-raw,rate=48000,channels=2 ! pulsesink server=%s", r.inputs.PulseServer)

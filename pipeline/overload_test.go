@@ -13,7 +13,7 @@ import (
 // More than any machine of the tests can encode: pictures are dropped and
 // counted, but what is there stands where it belongs, up to the end, and the sound is whole.
 func TestOverload(t *testing.T) {
-	r := &rig{t: t, dir: scratch(t)}
+	r := &rig{t: t, dir: t.TempDir()}
 	r.startX("3840x2160x24")
 	r.startPulse()
 	r.player("videotestsrc is-live=true pattern=snow ! video/x-raw,width=1920,height=1080,framerate=30/1 ! ximagesink display=%s sync=true", r.inputs.Display)

@@ -36,11 +36,20 @@ const (
 )
 
 func newRig(t testing.TB) *rig {
-	r := &rig{t: t, dir: scratch(t)}
+	return newRigOf(t, "pattern=ball animation-mode=frames motion=sweep")
+}
+
+// newNoisyRig shows what does not compress: it fills a stalled connection's
+// buffers within seconds.
+func newNoisyRig(t testing.TB) *rig { return newRigOf(t, "pattern=snow") }
+
+func newRigOf(t testing.TB, pattern string) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: t.TempDir()}
 	r.startX(fmt.Sprintf("%dx%dx24", rigWidth, rigHeight))
 	r.startPulse()
-	r.player("videotestsrc is-live=true pattern=ball animation-mode=frames motion=sweep ! video/x-raw,width=%d,height=%d,framerate=60/1"+
-		" ! ximagesink display=%s sync=true", rigWidth, rigHeight, r.inputs.Display)
+	r.player("videotestsrc is-live=true %s ! video/x-raw,width=%d,height=%d,framerate=60/1"+
+		" ! ximagesink display=%s sync=true", pattern, rigWidth, rigHeight, r.inputs.Display)
 	r.player("audiotestsrc is-live=true wave=sine freq=440 volume=0.25 ! audio/x-raw,rate=48000,channels=2 ! pulsesink server=%s", r.inputs.PulseServer)
 	return r
 }
@@ -174,16 +183,6 @@ func (k *take) wait() error {
 		k.t.Fatal("Run does not return")
 		return nil
 	}
-}
-
-func scratch(t testing.TB) string {
-	if d := os.Getenv("PX_KEEP"); d != "" {
-		d = filepath.Join(d, t.Name())
-		_ = os.RemoveAll(d)
-		require.NoError(t, os.MkdirAll(d, 0o755))
-		return d
-	}
-	return t.TempDir()
 }
 
 func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }

@@ -45,17 +45,10 @@ func hasty() pipeline.StreamTiming {
 	}
 }
 
-// noisy fills a stalled connection's buffers quickly.
-func (r *rig) noisy() {
-	r.player("videotestsrc is-live=true pattern=snow ! video/x-raw,width=%d,height=%d,framerate=30/1 ! ximagesink display=%s sync=true",
-		rigWidth, rigHeight, r.inputs.Display)
-}
-
 // One encode feeds a file and four URLs; what three of them do shows in neither
 // the file nor the healthy one.
 func TestStreamsAreIsolated(t *testing.T) {
-	r := newRig(t)
-	r.noisy()
+	r := newNoisyRig(t)
 	server, hanging := recordertest.StartRTMP(t), recordertest.NewHangingListener(t)
 	proxy := recordertest.NewStallingProxy(t, server.Addr)
 	healthy, stalling := server.URL("healthy"), proxy.URL(server.URL("stalling"))
@@ -171,8 +164,7 @@ func TestStreamIsGivenUp(t *testing.T) {
 }
 
 func TestHurry(t *testing.T) {
-	r := newRig(t)
-	r.noisy()
+	r := newNoisyRig(t)
 	server := recordertest.StartRTMP(t)
 	proxy := recordertest.NewStallingProxy(t, server.Addr)
 	file, url := r.file("a.mp4"), proxy.URL(server.URL("slow"))
