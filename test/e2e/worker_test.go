@@ -23,7 +23,10 @@ func TestQueue(t *testing.T) {
 	short := page.URL + "/markers?start=100&end=1300"
 	// What is no job comes first, and must not be in the way.
 	for _, garbage := range []map[string]any{
-		{"nothing": "to see"}, {"job": "{"}, {"job": `{"url":"ftp://example.com"}`}, {"job": strings.Repeat("x", 300<<10)},
+		{"nothing": "to see"},
+		{"job": "{"},
+		{"job": `{"url":"ftp://example.com"}`},
+		{"job": strings.Repeat("x", 300<<10)},
 		{"id": "refused", "job": `{"url":"https://example.com","file_outputs":[{"filepath":"../x.mp4"}]}`},
 	} {
 		require.NoError(t, p.client.XAdd(t.Context(), &redis.XAddArgs{Stream: jobsKey, Values: garbage}).Err())
