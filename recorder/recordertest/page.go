@@ -199,6 +199,6 @@ func scripts() map[string]string {
 		"/allocate": `start(); after(() => { const all = []; for (;;) all.push(new Array(1e6).fill(all.length)) })`,
 		"/webgl": `const gl = document.createElement('canvas').getContext('webgl');
 			console.log('webgl: ' + (gl ? gl.getParameter(gl.VERSION) : 'none')); start()`,
-		"/size":     `console.log('size: ' + innerWidth + 'x' + innerHeight); start()`,
+		"/size": `console.log('size: ' + innerWidth + 'x' + innerHeight); start()`,
 	}
 }
