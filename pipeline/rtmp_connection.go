@@ -32,6 +32,7 @@ const (
 type connection struct {
 	unit   *unit
 	srcs   map[codec]*app.Source
+	lead   codec // the picture's, or the sound's where there is none
 	timing StreamTiming
 	log    *zap.Logger
 	passed atomic.Int64 // buffers of media that reached the sink
@@ -45,6 +46,7 @@ type connection struct {
 	pushed  int64 // bytes
 	dropped int64
 	last    time.Duration
+	step    time.Duration // of one leading packet
 }
 
 // newConnection starts to connect at once, in a thread of the sink's own.
@@ -69,7 +71,7 @@ func newConnection(rawURL string, codecs []codec, timing StreamTiming, log *zap.
 	if err := in.address(u); err != nil {
 		return nil, err
 	}
-	c := &connection{unit: u, srcs: map[codec]*app.Source{}, capped: map[codec]bool{}, timing: timing, log: log}
+	c := &connection{unit: u, srcs: map[codec]*app.Source{}, capped: map[codec]bool{}, lead: codecs[0], timing: timing, log: log}
 	for _, k := range codecs {
 		c.srcs[k] = u.source(string(k))
 	}
@@ -147,7 +149,7 @@ func (c *connection) accept(p packet) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	leads := p.codec.video() || len(c.srcs) == 1
+	leads := p.codec == c.lead
 	if !c.started {
 		if !leads || !p.key {
 			return
@@ -172,6 +174,7 @@ func (c *connection) accept(p packet) {
 	src.PushBuffer(b)
 	freeBuffer(b)
 	if leads {
+		c.step = p.duration
 		c.last = p.pts + p.duration - c.base
 	}
 }
@@ -192,17 +195,15 @@ func (c *connection) full(leads, key bool) bool {
 	return c.wantKey
 }
 
-// backlog is the media time that waits.
+// backlog is the media time that waits, from the number of leading packets: what appsrc
+// itself says of time is zero until its thread runs. c.mu is held.
 func (c *connection) backlog() time.Duration {
-	var longest uint64
-	for _, src := range c.srcs {
-		if v, err := src.GetProperty("current-level-time"); err == nil {
-			if level, ok := v.(uint64); ok {
-				longest = max(longest, level)
-			}
-		}
+	v, err := c.srcs[c.lead].GetProperty("current-level-buffers")
+	n, ok := v.(uint64)
+	if err != nil || !ok {
+		return 0
 	}
-	return time.Duration(longest)
+	return time.Duration(n) * c.step //nolint:gosec // bounded by maxStreamBacklog
 }
 
 func (c *connection) waiting() int64 {
