@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -187,7 +188,7 @@ func (d *delivery) try(ctx context.Context, j *journal) error {
 	}
 	o := &object{
 		path: d.media, name: name, contentType: contentType(d.media), overwrite: where.Overwrite,
-		id: fmt.Sprintf("%s-%d", d.task.Job.ID, d.i), digest: j.Digest, journal: j,
+		id: fmt.Sprintf("%s-%d", filepath.Base(d.task.Dir), d.i), digest: j.Digest, journal: j,
 	}
 	if j.Placed == nil {
 		p, err := st.put(ctx, o)

@@ -74,6 +74,24 @@ func TestDirectoryOnAnotherFileSystem(t *testing.T) {
 	require.Equal(t, data, got)
 }
 
+// Two workers may deliver parts of one job to one directory at once: neither
+// touches what the other is copying.
+func TestDirectoryIsSharedByTheEntriesOfAJob(t *testing.T) {
+	out := t.TempDir()
+	d := newDeck(t, upload.Options{Default: upload.Storage{Directory: out}})
+	job := one("job", recorder.FileOutput{Filepath: "talk.mp4"})
+	first, second := d.entry(job, []byte("one")), d.entry(job, []byte("two"))
+	require.NoError(t, os.Chmod(media(first), 0o600)) // so that it is copied
+	copying := filepath.Join(out, ".tapedeck-"+filepath.Base(second.Task().Dir)+"-0.part")
+	require.NoError(t, os.WriteFile(copying, []byte("half of"), 0o600))
+	requireDelivered(t, deliver(t, first))
+	text, err := os.ReadFile(copying)
+	require.NoError(t, err)
+	require.Equal(t, "half of", string(text))
+	requireDelivered(t, deliver(t, second))
+	require.NoFileExists(t, copying)
+}
+
 func TestDirectoryNeverReplacesSilently(t *testing.T) {
 	out := t.TempDir()
 	d := newDeck(t, upload.Options{Default: upload.Storage{Directory: out}})

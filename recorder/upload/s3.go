@@ -186,6 +186,10 @@ func (s *s3Store) put(ctx context.Context, o *object) (placed, error) {
 		o.journal.update(func(p *progress) { p.Name = key })
 		err := s.send(ctx, key, o, ours)
 		if errors.Is(err, errTaken) {
+			// By ourselves, perhaps: the SDK repeats a request whose answer was lost.
+			if there, lookErr := s.look(ctx, key, o); lookErr == nil && there == same {
+				return placed{s.location(key), key, ""}, nil
+			}
 			continue
 		}
 		return placed{s.location(key), key, ""}, err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -260,6 +261,28 @@ func TestS3LostAnswer(t *testing.T) {
 		requireDelivered(t, rec)
 		require.Equal(t, key, rec.Files[0].Filename)
 		require.True(t, bytes.Equal(noise(9, size), s.Get(key)))
+	}
+}
+
+// Only one answer is lost: the SDK asks again, and is told that the name is taken.
+func TestS3LostAnswerStoresOnce(t *testing.T) {
+	s := recordertest.StartS3(t)
+	for name, size := range map[string]int{"small": mib, "parts": 20 * mib} {
+		t.Run(name, func(t *testing.T) {
+			p := recordertest.StartS3Proxy(t, s.Endpoint)
+			var lost atomic.Bool
+			p.Fault(func(_ int, r *http.Request) recordertest.S3Fault {
+				complete := r.Method == http.MethodPost && r.URL.Query().Has("uploadId")
+				whole := r.Method == http.MethodPut && !r.URL.Query().Has("partNumber")
+				return recordertest.S3Fault{LoseAnswer: (complete || whole) && !lost.Swap(true)}
+			})
+			d := newDeck(t, upload.Options{})
+			e := d.entry(one("job", recorder.FileOutput{Filepath: name + ".mp4", S3: through(s, p)}), noise(9, size))
+			rec := deliver(t, e)
+			requireDelivered(t, rec)
+			require.Equal(t, name+".mp4", rec.Files[0].Filename)
+			require.NotContains(t, s.Keys(), name+"-2.mp4")
+		})
 	}
 }
 
