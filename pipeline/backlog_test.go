@@ -30,7 +30,7 @@ func packets(size int64, n int) []packet {
 // dropped ends at a key frame.
 func TestFileBacklogIsBounded(t *testing.T) {
 	gstInit()
-	f, err := newFileOutput(recorder.Output{ID: "a", Path: filepath.Join(t.TempDir(), "a.mp4")}, false, false, zap.NewNop())
+	f, err := newFileOutput(recorder.Output{ID: "a", Path: filepath.Join(t.TempDir(), "a.mp4")}, 30, false, false, zap.NewNop())
 	require.NoError(t, err)
 	defer f.unit.stop()
 	began := time.Now()

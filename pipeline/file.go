@@ -22,6 +22,7 @@ type container struct {
 	mux    string // elements from the muxer to the file
 	codecs []codec
 	pads   map[codec]string
+	mend   bool // mp4mux: see fragmentMender
 }
 
 // containerOf chooses container and codecs by extension.
@@ -34,6 +35,7 @@ func containerOf(path string, audioOnly, videoOnly bool) (container, error) {
 		c = container{
 			mux:    "mp4mux name=mux fragment-duration=1000 fragment-mode=first-moov-then-finalise",
 			codecs: []codec{codecH264, codecAAC}, pads: map[codec]string{codecH264: "mux.video_0", codecAAC: "mux.audio_0"},
+			mend: true,
 		}
 	case recorder.ExtWebM:
 		c = container{
@@ -78,7 +80,7 @@ type fileOutput struct {
 	final   bool
 }
 
-func newFileOutput(o recorder.Output, audioOnly, videoOnly bool, log *zap.Logger) (*fileOutput, error) {
+func newFileOutput(o recorder.Output, fps int, audioOnly, videoOnly bool, log *zap.Logger) (*fileOutput, error) {
 	c, err := containerOf(o.Path, audioOnly, videoOnly)
 	if err != nil {
 		return nil, err
@@ -93,6 +95,9 @@ func newFileOutput(o recorder.Output, audioOnly, videoOnly bool, log *zap.Logger
 	}
 	if err := u.set("file", "location", o.Path); err != nil {
 		return nil, err
+	}
+	if c.mend {
+		mendFragments(u.element("mux"), fps)
 	}
 	f := &fileOutput{id: o.ID, path: o.Path, container: c, unit: u, srcs: map[codec]*app.Source{}, capped: map[codec]bool{}, log: log}
 	for _, k := range c.codecs {

@@ -13,6 +13,18 @@ static void td_stamp(void *buf, guint64 pts, guint64 dts, guint64 duration) {
 	GST_BUFFER_DURATION((GstBuffer *)buf) = duration;
 }
 
+// The bytes of a buffer of one piece of memory, which the caller must be the
+// only owner of; NULL for others. The memory outlives the unmapping.
+static guint8 *td_bytes(void *buf, gsize *size) {
+	GstMapInfo info;
+	*size = 0;
+	if (gst_buffer_n_memory((GstBuffer *)buf) != 1 || !gst_buffer_map((GstBuffer *)buf, &info, GST_MAP_READ)) return NULL;
+	guint8 *data = GST_MEMORY_IS_READONLY(info.memory) ? NULL : info.data;
+	if (data) *size = info.size;
+	gst_buffer_unmap((GstBuffer *)buf, &info);
+	return data;
+}
+
 static int td_force_key(void *pad) {
 	GstStructure *s = gst_structure_new("GstForceKeyUnit",
 		"all-headers", G_TYPE_BOOLEAN, TRUE, "count", G_TYPE_UINT, 0, NULL);
@@ -70,6 +82,14 @@ func stamped(b *gst.Buffer, pts, duration time.Duration) *gst.Buffer {
 	c := b.Copy()
 	C.td_stamp(unsafe.Pointer(c.Instance()), C.guint64(pts), C.guint64(pts), C.guint64(duration))
 	return c
+}
+
+// rawBytes gives a buffer's memory itself, nil when it must not be written to.
+// It is valid as long as the buffer is.
+func rawBytes(b *gst.Buffer) []byte {
+	var size C.gsize
+	data := C.td_bytes(unsafe.Pointer(b.Instance()), &size)
+	return unsafe.Slice((*byte)(data), int(size))
 }
 
 func forceKeyUnit(pad *gst.Pad) bool { return C.td_force_key(unsafe.Pointer(pad.Instance())) != 0 }

@@ -122,7 +122,7 @@ func (p *Pipeline) newSources() (err error) {
 func (p *Pipeline) newOutput(o recorder.Output) error {
 	switch o.Kind {
 	case recorder.KindFile:
-		f, err := newFileOutput(o, p.spec.AudioOnly, p.spec.VideoOnly, p.log)
+		f, err := newFileOutput(o, p.spec.Options.Framerate, p.spec.AudioOnly, p.spec.VideoOnly, p.log)
 		if err != nil {
 			return err
 		}
