@@ -187,10 +187,14 @@ func (s *stream) retry() {
 	s.result.LastRetryAt = time.Now().UnixNano()
 }
 
-// conclude sets the last state. A stream that ends while it is down keeps the error.
+// conclude sets the last state. A stream that ends while it is down keeps the
+// error; one that never sent anything has not finished but failed.
 func (s *stream) conclude(state recorder.StreamState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.result.StartedAt == 0 && s.result.Error != "" {
+		state = recorder.StreamFailed
+	}
 	s.result.State, s.result.EndedAt = state, time.Now().UnixNano()
 }
 

@@ -88,6 +88,7 @@ func TestStreamsAreIsolated(t *testing.T) {
 	require.NotZero(t, s.Bytes)
 	require.Equal(t, recorder.StreamFinished, k.stream(stalling).State)
 	require.NotEmpty(t, k.stream(refused).Error, "why it never ran")
+	require.Equal(t, recorder.StreamFailed, k.stream(refused).State)
 }
 
 func TestStreamComesBack(t *testing.T) {
