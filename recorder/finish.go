@@ -56,7 +56,6 @@ func (l *life) account() {
 		}
 		return
 	}
-	opts := l.job.Options()
 	snap := l.pipeline.Snapshot()
 	l.apply(snap)
 	for i := range l.rec.Files {
@@ -70,11 +69,11 @@ func (l *life) account() {
 		f.State, f.Size = FilePending, info.Size()
 		for _, out := range snap.Files {
 			if out.ID == name {
-				f.Partial, f.Codecs = !out.Final, out.Codecs
+				f.Partial = !out.Final
+				if len(out.Codecs) > 0 {
+					f.Codecs = out.Codecs
+				}
 			}
-		}
-		if !l.job.AudioOnly && extension(f.Filename) != ExtOGG && extension(f.Filename) != ExtMP3 {
-			f.Width, f.Height = opts.Width, opts.Height
 		}
 	}
 }

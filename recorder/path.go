@@ -17,6 +17,31 @@ const (
 	ExtMP3  = ".mp3"
 )
 
+// codecs names what a file of this extension holds, picture first.
+func codecs(job Job, ext string) []string {
+	video, audio := "h264", "aac"
+	switch ext {
+	case ExtWebM:
+		video, audio = "vp8", "opus"
+	case ExtOGG:
+		audio = "opus"
+	case ExtMP3:
+		audio = "mp3"
+	}
+	var held []string
+	if holdsPicture(job, ext) {
+		held = append(held, video)
+	}
+	if !job.VideoOnly {
+		held = append(held, audio)
+	}
+	return held
+}
+
+func holdsPicture(job Job, ext string) bool {
+	return !job.AudioOnly && ext != ExtOGG && ext != ExtMP3
+}
+
 func extension(filename string) string { return strings.ToLower(path.Ext(filename)) }
 
 // ResolvePath fills a filepath's templates as LiveKit Egress does and gives it

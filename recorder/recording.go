@@ -74,6 +74,17 @@ const (
 	EndTooManyTries EndReason = "too_many_tries" // released or lost too often
 )
 
+// OfClient reports whether a client may name this as the reason of its stop. The
+// others say what only a worker knows, and decide what becomes of the job.
+func (r EndReason) OfClient() bool {
+	switch r {
+	case EndStopped, EndSignal, EndMaxDuration, EndMaxSize:
+		return true
+	default:
+		return false
+	}
+}
+
 // Recording is the public state of a job: what list shows, events carry and
 // the state hash keeps. It never holds a secret.
 type Recording struct {
@@ -196,13 +207,30 @@ func NewRecording(job Job, now time.Time) Recording {
 		URL: RedactURL(pageURL(job)), Part: 1,
 		CreatedAt: now.UnixNano(), UpdatedAt: now.UnixNano(), Metadata: job.Metadata,
 	}
+	rec.begin(job)
+	return rec
+}
+
+// begin lists the job's outputs as they are before the first frame. Their names
+// follow from the job, CreatedAt and Part alone: whoever works a name out, and
+// whenever, arrives at the one that was announced.
+func (r *Recording) begin(job Job) {
+	r.Files, r.Streams = nil, nil
+	opts := job.Options()
 	for _, f := range job.Files {
-		rec.Files = append(rec.Files, FileResult{Filename: f.Filepath, State: FileRecording})
+		file := FileResult{
+			Filename: ResolvePath(job, f.Filepath, time.Unix(0, r.CreatedAt), r.Part), State: FileRecording,
+		}
+		// Known from the start, so that a file which is cut off tells them too.
+		file.Codecs = codecs(job, extension(file.Filename))
+		if holdsPicture(job, extension(file.Filename)) {
+			file.Width, file.Height = opts.Width, opts.Height
+		}
+		r.Files = append(r.Files, file)
 	}
 	for _, url := range job.StreamURLs() {
-		rec.Streams = append(rec.Streams, StreamResult{ID: StreamID(url), URL: RedactStreamURL(url), State: StreamConnecting})
+		r.Streams = append(r.Streams, StreamResult{ID: StreamID(url), URL: RedactStreamURL(url), State: StreamConnecting})
 	}
-	return rec
 }
 
 func pageURL(job Job) string {

@@ -155,21 +155,16 @@ func deservesRetry(rec Recording) bool {
 	return rec.EndReason == EndDrained || Retryable(rec.Error) && rec.EndReason != EndStartFailed
 }
 
-// task resolves what depends on the moment and the attempt. A takeover of a job
-// that had begun records a further part.
+// task resolves what depends on the attempt. A takeover of a job that had begun
+// records a further part.
 func (w *Worker) task(job Job, rec Recording) Task {
-	now := w.Now()
 	rec.Part = max(rec.Part, 1)
 	if rec.StartedAt != 0 {
 		rec.Part++
 	}
 	rec.Worker, rec.Status = w.ID, StatusStarting
 	rec.StartedAt, rec.EndedAt, rec.EndReason, rec.Error, rec.Diagnosis, rec.Stats = 0, 0, "", nil, nil, Stats{}
-	fresh := NewRecording(job, now)
-	rec.Files, rec.Streams = fresh.Files, fresh.Streams
-	for i, f := range job.Files {
-		rec.Files[i].Filename = ResolvePath(job, f.Filepath, now, rec.Part)
-	}
+	rec.begin(job)
 	if most := Duration(w.MaxDuration); most > 0 && (job.Limits.MaxDuration == 0 || job.Limits.MaxDuration > most) {
 		job.Limits.MaxDuration = most
 	}

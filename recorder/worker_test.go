@@ -475,18 +475,23 @@ func TestTakeoverRecordsAFurtherPart(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.worker.MaxDuration = time.Hour
 		job := fileJob("a")
+		job.Files[0].Filepath = "{id}-{utc}.mp4"
 		job.Limits.MaxDuration = recorder.Duration(2 * time.Hour)
 		rec := recorder.NewRecording(job, time.Now())
 		rec.Status, rec.StartedAt, rec.Part, rec.Attempt, rec.Worker = recorder.StatusActive, 77, 2, 3, "w0"
 		rec.EndReason, rec.Error = recorder.EndPageCrashed, recorder.Errorf(recorder.CodePageCrashed, "earlier")
 		rec.Files[0].Filename, rec.Files[0].Size = "a.part2.mp4", 4711
+		time.Sleep(time.Hour)
 		y.start()
 		y.putAs(job, rec).Sent <- stopCommand()
 		task := <-y.runner.Started
 		assert.Equal(t, 3, task.Recording.Part)
 		assert.Equal(t, 3, task.Recording.Attempt)
 		assert.Equal(t, "w1", task.Recording.Worker)
-		assert.Equal(t, "a.part3.mp4", task.Recording.Files[0].Filename)
+		announced := time.Unix(0, rec.CreatedAt).UTC().Format("20060102150405000")
+		assert.Equal(t, "a-"+announced+".part3.mp4", task.Recording.Files[0].Filename)
+		assert.Equal(t, []string{"h264", "aac"}, task.Recording.Files[0].Codecs)
+		assert.Equal(t, 1280, task.Recording.Files[0].Width)
 		assert.Zero(t, task.Recording.Files[0].Size)
 		assert.Zero(t, task.Recording.StartedAt)
 		assert.Empty(t, task.Recording.EndReason)

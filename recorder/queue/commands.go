@@ -190,7 +190,7 @@ func parseCommand(values map[string]any) (recorder.Command, error) {
 	}
 	switch c.Kind {
 	case recorder.CommandStop:
-		if !stopReason(c.Reason) {
+		if !c.Reason.OfClient() {
 			c.Reason = recorder.EndStopped
 		}
 		return c, nil
@@ -206,16 +206,6 @@ func parseCommand(values map[string]any) (recorder.Command, error) {
 		return c, recorder.ValidateUpdate(c.Update)
 	default:
 		return c, recorder.Errorf(recorder.CodeInvalid, "command: use %q or %q", recorder.CommandStop, recorder.CommandUpdate)
-	}
-}
-
-// stopReason reports whether a client may give this as the reason of a stop.
-func stopReason(r recorder.EndReason) bool {
-	switch r {
-	case recorder.EndStopped, recorder.EndSignal, recorder.EndMaxDuration, recorder.EndMaxSize, recorder.EndDrained:
-		return true
-	default:
-		return false
 	}
 }
 

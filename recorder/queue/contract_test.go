@@ -57,6 +57,9 @@ func fixture(t *testing.T, url string) recordertest.QueueFixture {
 			require.NoError(t, err)
 			return id
 		},
+		Command: func(job string, fields map[string]string) {
+			require.NoError(t, c.XAdd(t.Context(), &redis.XAddArgs{Stream: "{" + prefix + "}:commands:" + job, Values: fields}).Err())
+		},
 		Dead: func() []string {
 			dead, err := c.XRange(context.WithoutCancel(t.Context()), "{"+prefix+"}:dead", "-", "+").Result()
 			require.NoError(t, err)

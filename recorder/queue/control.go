@@ -10,15 +10,16 @@ import (
 // Stop ends a job. One that no worker has is aborted at once; the worker of any
 // other is told, and its next worker should that one die.
 func (q *Queue) Stop(ctx context.Context, id string, why recorder.EndReason) error {
+	why = cmp.Or(why, recorder.EndStopped)
+	if !why.OfClient() {
+		return recorder.Errorf(recorder.CodeInvalid, "reason %q: only a worker can say so; leave it out for %q", why, recorder.EndStopped)
+	}
 	for {
 		s, e, err := q.lookUp(ctx, id)
 		if err != nil {
 			return err
 		}
 		if s.exists && s.status != recorder.StatusQueued {
-			if why == "" {
-				why = recorder.EndStopped
-			}
 			return q.command(ctx, id, s.entry, fieldCommand, string(recorder.CommandStop), fieldReason, string(why))
 		}
 		word, err := q.abort(ctx, s, e, why)
@@ -37,9 +38,6 @@ func (q *Queue) abort(ctx context.Context, s state, e entry, why recorder.EndRea
 	if !s.exists {
 		rec = recorder.NewRecording(e.job, e.at())
 		created = decimal(rec.CreatedAt)
-	}
-	if why == "" {
-		why = recorder.EndStopped
 	}
 	rec = rec.Clone()
 	rec.Status, rec.EndReason = recorder.StatusAborted, why

@@ -33,7 +33,7 @@ func requireStoppedJob(t *testing.T, url string) {
 	q := open(t, url, testOptions(t, "w1"))
 	l := claim(t, q)
 	assert.Equal(t, "https://example.com/", l.Job().URL)
-	assert.Equal(t, "talks/"+l.Job().ID+".mp4", l.Job().Files[0].Filepath)
+	assert.Equal(t, "talks/"+l.Job().ID+".mp4", l.Recording().Files[0].Filename)
 	select {
 	case c := <-l.Commands():
 		assert.Equal(t, recorder.Command{Kind: recorder.CommandStop, Reason: recorder.EndStopped}, c)

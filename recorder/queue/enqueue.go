@@ -22,7 +22,6 @@ func (q *Queue) Start(ctx context.Context, job recorder.Job) (recorder.Recording
 	if job.ID == "" {
 		job.ID = derivedID + nonce()
 	}
-	job = resolve(job, now)
 	rec := recorder.NewRecording(job, now)
 	answer, err := q.run(ctx, q.scripts.enqueue,
 		[]string{q.keys.job(job.ID), q.keys.jobs(), q.keys.index(), q.keys.events()},

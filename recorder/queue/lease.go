@@ -72,7 +72,7 @@ func (q *Queue) hold(l *lease) error {
 	return nil
 }
 
-// Job gives the job with its files' names filled in.
+// Job gives the job as it was asked for. Its files' names are in Recording.
 func (l *lease) Job() recorder.Job { return l.entry.job.Clone() }
 
 // Recording gives the state as it was before this claim, but for Attempt and Worker.

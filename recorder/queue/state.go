@@ -98,17 +98,8 @@ func decode(m redis.XMessage) (entry, error) {
 	if job.ID == "" {
 		job.ID = e.job.ID
 	}
-	e.job = resolve(job, e.at())
+	e.job = job
 	return e, nil
-}
-
-// resolve fills in the files' names. It is the same for every delivery of an entry.
-func resolve(job recorder.Job, at time.Time) recorder.Job {
-	job = job.Clone()
-	for i := range job.Files {
-		job.Files[i].Filepath = recorder.ResolvePath(job, job.Files[i].Filepath, at, 1)
-	}
-	return job
 }
 
 // find reads one entry of the jobs stream.

@@ -2,6 +2,8 @@ package recordertest
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +29,8 @@ type QueueFixture struct {
 	MaxAttempts int
 	// Add adds an entry to the jobs stream by hand and gives its id.
 	Add func(fields map[string]string) string
+	// Command adds an entry to a job's command stream by hand.
+	Command func(id string, fields map[string]string)
 	// Dead gives the reasons of the dead letters.
 	Dead func() []string
 }
@@ -42,6 +46,7 @@ func QueueContract(t *testing.T, open func(t *testing.T) QueueFixture) {
 	}{
 		{"life of a job", queueLife},
 		{"raw entry", queueRaw},
+		{"names are announced once", queueNames},
 		{"an id is taken once", queueConflicts},
 		{"stop before a claim", queueStopQueued},
 		{"commands survive a takeover", queueCommands},
@@ -144,8 +149,8 @@ func queueLife(t *testing.T, f QueueFixture) {
 
 	l := claim(t, q)
 	assert.Equal(t, "life", l.Job().ID)
-	assert.Equal(t, "talks/life.mp4", l.Job().Files[0].Filepath)
 	rec := l.Recording()
+	assert.Equal(t, "talks/life.mp4", rec.Files[0].Filename)
 	assert.Equal(t, recorder.StatusQueued, rec.Status)
 	assert.Equal(t, "w1", rec.Worker)
 	assert.Equal(t, 1, rec.Attempt)
@@ -179,7 +184,6 @@ func queueRaw(t *testing.T, f QueueFixture) {
 	assert.Equal(t, recorder.StatusQueued, one(t, q, id).Status)
 	l := claim(t, q)
 	assert.Equal(t, id, l.Job().ID)
-	assert.Equal(t, id+".mp4", l.Job().Files[0].Filepath)
 	assert.Equal(t, id+".mp4", l.Recording().Files[0].Filename)
 	require.NoError(t, l.Finish(ctx, with(l.Recording(), recorder.StatusFailed)))
 
@@ -187,6 +191,41 @@ func queueRaw(t *testing.T, f QueueFixture) {
 	assert.Equal(t, "by-field", claim(t, q).Job().ID)
 	f.Add(map[string]string{"job": `{"id":"by-job","url":"https://example.com","file_outputs":[{}]}`})
 	assert.Equal(t, "by-job", claim(t, q).Job().ID)
+}
+
+// Whatever a room is called, the name that Start announces is the name in every
+// lease, and the entry is no dead letter.
+func queueNames(t *testing.T, f QueueFixture) {
+	ctx, q := queueCtx(t), f.Open("w1")
+	for i, room := range []string{"{team}", "{utc}-standup", "{room_name}{id}", strings.Repeat("long", 60), strings.Repeat("ä", 128)} {
+		job := recorder.Job{
+			ID:     fmt.Sprintf("n%d", i),
+			Source: recorder.Source{RoomName: room, CustomBaseURL: "https://example.com"},
+			Files:  []recorder.FileOutput{{Filepath: "{room_name}.mp4"}, {Filepath: "{utc}/{time}.webm"}, {}},
+		}
+		started, err := q.Start(ctx, job)
+		require.NoError(t, err, room)
+		announced := names(started)
+		assert.Equal(t, announced, names(one(t, q, job.ID)))
+		for range 2 { // the second lease is that of a job given back
+			l := claim(t, q)
+			require.Equal(t, job.ID, l.Job().ID)
+			assert.Equal(t, announced, names(l.Recording()), room)
+			again := recorder.NewRecording(l.Job(), time.Unix(0, l.Recording().CreatedAt))
+			assert.Equal(t, announced, names(again), "what a worker works out of its lease")
+			require.NoError(t, l.Release(ctx, nil))
+		}
+		require.NoError(t, q.Stop(ctx, job.ID, ""))
+		assert.Equal(t, announced, names(one(t, q, job.ID)))
+	}
+	assert.Empty(t, f.Dead())
+}
+
+func names(rec recorder.Recording) (names []string) {
+	for _, f := range rec.Files {
+		names = append(names, f.Filename)
+	}
+	return names
 }
 
 func queueConflicts(t *testing.T, f QueueFixture) {
@@ -213,6 +252,7 @@ func queueStopQueued(t *testing.T, f QueueFixture) {
 	assert.Equal(t, recorder.CodeAborted, rec.Error.Code)
 	assert.Equal(t, "Stop called before pipeline could start", rec.Error.Message)
 	require.ErrorIs(t, q.Stop(ctx, "early", ""), recorder.ErrConflict)
+	require.ErrorIs(t, q.Stop(ctx, "early", recorder.EndDrained), &recorder.Error{Code: recorder.CodeInvalid})
 	require.ErrorIs(t, q.Stop(ctx, "nobody", ""), recorder.ErrNotFound)
 	require.ErrorIs(t, q.Update(ctx, "early", recorder.Update{RemoveStreamURLs: []string{"st_12345678"}}), recorder.ErrConflict)
 
@@ -234,6 +274,8 @@ func queueCommands(t *testing.T, f QueueFixture) {
 	require.NoError(t, q.Stop(ctx, "told", recorder.EndStopped))
 	stop := recorder.Command{Kind: recorder.CommandStop, Reason: recorder.EndStopped}
 	assert.Equal(t, stop, requireCommand(t, l))
+	f.Command("told", map[string]string{"command": "stop", "reason": string(recorder.EndDrained)})
+	assert.Equal(t, stop, requireCommand(t, l), "no client can say that a worker shut down")
 	l.Abandon()
 
 	next := claim(t, f.Open("w2"))
