@@ -52,7 +52,7 @@ func (p *Pipeline) use(codecs []codec) error {
 				return err
 			}
 			p.encoders[c] = e
-			p.encoding.Go(func() { e.run(p.deliver, p.ended) })
+			go e.run(p.deliver)
 			go p.watchEncoder(e)
 		}
 		p.users[c]++

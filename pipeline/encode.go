@@ -57,6 +57,7 @@ type encoder struct {
 
 	keys keyRequests
 	done chan struct{} // closed when run returned
+	quit chan struct{} // closed by close
 }
 
 func newEncoder(c codec, o recorder.EncodingOptions, log *zap.Logger) (*encoder, error) {
@@ -66,7 +67,7 @@ func newEncoder(c codec, o recorder.EncodingOptions, log *zap.Logger) (*encoder,
 	}
 	e := &encoder{
 		codec: c, unit: u, src: u.source(string(c)), sink: u.sink("sink"), enc: u.element("enc"),
-		rate: o.AudioFrequency, done: make(chan struct{}),
+		rate: o.AudioFrequency, done: make(chan struct{}), quit: make(chan struct{}),
 	}
 	e.limit = uint64(o.Width*o.Height*3/2) * uint64(float64(o.Framerate)*maxBacklog.Seconds())
 	return e, u.play()
@@ -164,7 +165,7 @@ func blockTime(n int64, rate int) time.Duration {
 func (e *encoder) end() { e.src.EndStream() }
 
 // run hands packets to deliver until the end of stream or until quit is closed.
-func (e *encoder) run(deliver func(packet), quit <-chan struct{}) {
+func (e *encoder) run(deliver func(packet)) {
 	defer close(e.done)
 	for {
 		sample := e.sink.TryPullSample(clockTime(pollEvery))
@@ -183,7 +184,7 @@ func (e *encoder) run(deliver func(packet), quit <-chan struct{}) {
 			return
 		}
 		select {
-		case <-quit:
+		case <-e.quit:
 			return
 		default:
 		}
@@ -209,8 +210,11 @@ func (e *encoder) packet(sample *gst.Sample) (packet, bool) {
 	return p, pts != gst.ClockTimeNone && at != uint64(gst.ClockTimeNone)
 }
 
+// close returns when run has.
 func (e *encoder) close() {
 	e.unit.stop()
+	close(e.quit)
+	<-e.done
 	if e.caps != nil {
 		freeCaps(e.caps)
 	}

@@ -68,8 +68,7 @@ type Pipeline struct {
 	streams   []*stream
 	finishing bool
 
-	encoding sync.WaitGroup // encoder goroutines
-	rate     rateMeter
+	rate rateMeter
 }
 
 var (
