@@ -66,10 +66,13 @@ type slot struct {
 	cancel   context.CancelCauseFunc
 }
 
-// stop ends the recording even when it takes no commands. The command is for a
-// second stop, which a context cannot say.
+// stop ends the recording even when it takes no commands. A context cannot say
+// that a second stop is harder than the first: only that takes a command.
 func (s *slot) stop(why Stop) {
 	s.cancel(why)
+	if !why.Now {
+		return
+	}
 	select {
 	case s.commands <- Command{Kind: CommandStop, Reason: why.Reason, Now: why.Now}:
 	default:

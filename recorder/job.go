@@ -142,6 +142,16 @@ func (l Limits) Reloads() int {
 	return DefaultReloadAttempts
 }
 
+// openTimeout is how long a session and a pipeline may take to come up: what is
+// not there by then hangs.
+const openTimeout = 30 * time.Second
+
+// Starting is the longest time from a recording's process to its first frame:
+// session, every load of the page, and the first frame itself.
+func (l Limits) Starting() time.Duration {
+	return openTimeout + l.Start()*time.Duration(l.Reloads()+2)
+}
+
 // StreamURLs lists every ingest URL of the job in order.
 func (j Job) StreamURLs() []string {
 	var urls []string

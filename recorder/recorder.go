@@ -27,8 +27,8 @@ type Recorder struct {
 
 // Stop is a cancel cause that ends a recording as asked, not as a failure.
 type Stop struct {
-	Reason EndReason
-	Now    bool
+	Reason EndReason `json:"reason,omitempty"`
+	Now    bool      `json:"now,omitempty"`
 }
 
 func (s Stop) Error() string { return "stopped: " + string(s.Reason) }
@@ -154,7 +154,7 @@ func (l *life) run(ctx context.Context) {
 // running before the page loads, so that the first frame after the marker counts.
 func (l *life) open(ctx context.Context) error {
 	opts := l.job.Options()
-	session, err := l.OpenSession(ctx, SessionSpec{
+	session, err := l.openSession(ctx, SessionSpec{
 		Width: opts.Width, Height: opts.Height, Silent: l.job.VideoOnly, Dir: l.task.Dir,
 	})
 	if err != nil {
@@ -171,6 +171,14 @@ func (l *life) open(ctx context.Context) error {
 	l.pipeline, l.piped = p, make(chan error, 1)
 	go func() { l.piped <- p.Run(ctx) }()
 	return nil
+}
+
+func (l *life) openSession(ctx context.Context, spec SessionSpec) (Session, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout,
+		Errorf(CodeUnavailable, "display, sound server and browser did not come up within %s", openTimeout))
+	defer cancel()
+	session, err := l.OpenSession(ctx, spec)
+	return session, causeOf(ctx, err)
 }
 
 func (l *life) outputs() []Output {
@@ -297,8 +305,8 @@ func (l *life) failStart(ctx context.Context, err error) {
 	}
 	reason := EndStartFailed
 	switch {
-	case l.session == nil: // no page was asked yet: another try, or another worker, may have one
-		err, reason = AsError(err, CodeUnavailable), EndSessionDied
+	case l.session == nil: // no page was asked yet: whatever it was, it is the machine's matter
+		err, reason = &Error{Code: CodeUnavailable, Message: AsError(err, CodeUnavailable).Message, Err: err}, EndSessionDied
 	case errors.Is(err, ErrSessionDied):
 		reason = EndSessionDied
 	case l.pipeline == nil, CodeOf(err) == CodePipeline:

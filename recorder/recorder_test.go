@@ -284,6 +284,11 @@ func TestFailuresBeforeTheStart(t *testing.T) {
 				}
 			}, recorder.CodeUnavailable, recorder.EndSessionDied, 0, "no display",
 		},
+		"a session that dies as it opens": {
+			func(s *stage) {
+				s.recorder.OpenSession = func(context.Context, recorder.SessionSpec) (recorder.Session, error) { return nil, dead }
+			}, recorder.CodeUnavailable, recorder.EndSessionDied, 0, "Xvfb exited",
+		},
 		"no pipeline": {
 			func(s *stage) {
 				s.recorder.NewPipeline = func(recorder.PipelineSpec) (recorder.Pipeline, error) {
@@ -306,13 +311,27 @@ func TestFailuresBeforeTheStart(t *testing.T) {
 				assert.Equal(t, c.reason, rec.EndReason)
 				assert.Contains(t, rec.Error.Message, c.says)
 				assert.Len(t, s.session.URLs(), c.loads)
-				if name != "no session" {
+				if c.code != recorder.CodeUnavailable {
 					assert.Equal(t, 1, s.session.Closed())
 				}
 				assert.Equal(t, recorder.FileEmpty, rec.Files[0].State)
 			})
 		})
 	}
+}
+
+func TestSessionThatNeverComesUp(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.recorder.OpenSession = func(ctx context.Context, _ recorder.SessionSpec) (recorder.Session, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		s.start(t.TempDir())
+		rec := s.end()
+		assert.Equal(t, recorder.CodeUnavailable, rec.Error.Code)
+		assert.Contains(t, rec.Error.Message, "did not come up within 30s")
+		assert.Equal(t, 30*time.Second, time.Since(s.began))
+	})
 }
 
 func TestSecondLoadSucceeds(t *testing.T) {

@@ -199,6 +199,23 @@ func TestDrainTimeoutEndsRecordings(t *testing.T) {
 	})
 }
 
+// The drain timeout finalises; only a second signal hurries.
+func TestDrainTimeoutSendsNoSecondStop(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.runner.Play = func(ctx context.Context, task recorder.Task, commands <-chan recorder.Command, report func(recorder.Recording)) recorder.Recording {
+			rec := y.runner.Record(ctx, task, nil, report)
+			assert.Equal(t, recorder.Stop{Reason: recorder.EndDrained}, context.Cause(ctx))
+			assert.Empty(t, commands, "a command beside the context counts as a second stop")
+			return rec
+		}
+		y.start()
+		a := y.put("a")
+		y.stop()
+		y.finished(a)
+		require.False(t, y.running())
+	})
+}
+
 func TestHurryEndsRecordingsNow(t *testing.T) {
 	inYard(t, func(y *yard) {
 		var got []recorder.Command

@@ -104,7 +104,12 @@ func plays(what string, settings json.RawMessage, report *os.File) player {
 			}
 			task.Recording.Metadata["family"] = strconv.Itoa(cmd.Process.Pid)
 		case "echo":
-			return echo(task, commands, tell)
+			return echo(ctx, task, commands, tell)
+		case "waits":
+			tell(task.Recording)
+			select {}
+		case "adds":
+			return adds(task, commands, tell)
 		case "orphan":
 			return orphan(task, commands, tell)
 		}
@@ -112,19 +117,37 @@ func plays(what string, settings json.RawMessage, report *os.File) player {
 	}
 }
 
-// echo reports every command it gets.
-func echo(task recorder.Task, commands <-chan recorder.Command, tell func(recorder.Recording)) recorder.Recording {
+// echo reports every command it gets, and the end of its context.
+func echo(ctx context.Context, task recorder.Task, commands <-chan recorder.Command, tell func(recorder.Recording)) recorder.Recording {
 	rec := task.Recording
 	rec.Status = recorder.StatusActive
 	tell(rec)
-	for c := range commands {
-		text, _ := json.Marshal(c)
-		rec.Metadata = map[string]string{"command": string(text)}
+	cancelled := ctx.Done()
+	say := func(key string, what any) {
+		text, _ := json.Marshal(what)
+		rec.Metadata = map[string]string{key: string(text)}
 		tell(rec.Clone())
-		if c.Now {
-			break
+	}
+	for now := false; !now; {
+		select {
+		case <-cancelled:
+			cancelled = nil
+			say("cancel", context.Cause(ctx))
+		case c := <-commands:
+			now = c.Now
+			say("command", c)
 		}
 	}
+	rec.Status, rec.EndReason, rec.EndedAt = recorder.StatusEnding, recorder.EndStopped, 1
+	return rec
+}
+
+// adds logs the stream URL that an update brings.
+func adds(task recorder.Task, commands <-chan recorder.Command, tell func(recorder.Recording)) recorder.Recording {
+	rec := task.Recording
+	rec.Status = recorder.StatusActive
+	tell(rec)
+	fmt.Fprintln(os.Stderr, "adding", (<-commands).Update.AddStreamURLs)
 	rec.Status, rec.EndReason, rec.EndedAt = recorder.StatusEnding, recorder.EndStopped, 1
 	return rec
 }
@@ -270,29 +293,34 @@ func TestChildRecordsToItsEnd(t *testing.T) {
 	gone(t, pid)
 }
 
-func TestEndOfContextIsAStop(t *testing.T) {
+// A child whose context ended has been told once: a client's stop after it is
+// the first and must not hurry it.
+func TestEndOfContextIsNoCommand(t *testing.T) {
 	for name, c := range map[string]struct {
 		cause error
-		want  recorder.Command
+		want  recorder.Stop
 	}{
-		"plain": {nil, recorder.Command{Kind: recorder.CommandStop, Reason: recorder.EndDrained}},
-		"lost": {
-			recorder.Stop{Reason: recorder.EndLeaseLost, Now: true},
-			recorder.Command{Kind: recorder.CommandStop, Reason: recorder.EndLeaseLost, Now: true},
-		},
+		"plain":   {nil, recorder.Stop{}},
+		"drained": {recorder.Stop{Reason: recorder.EndDrained}, recorder.Stop{Reason: recorder.EndDrained}},
+		"lost":    {recorder.Stop{Reason: recorder.EndLeaseLost, Now: true}, recorder.Stop{Reason: recorder.EndLeaseLost, Now: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, "echo")
 			s.active()
 			s.cancel(c.cause)
-			rec := <-s.reports
-			var got recorder.Command
-			require.NoError(t, json.Unmarshal([]byte(rec.Metadata["command"]), &got))
+			var got recorder.Stop
+			require.NoError(t, json.Unmarshal([]byte((<-s.reports).Metadata["cancel"]), &got))
 			assert.Equal(t, c.want, got)
-			if !c.want.Now {
-				s.commands <- recorder.Command{Kind: recorder.CommandStop, Now: true}
+			for _, want := range []recorder.Command{{Kind: recorder.CommandStop}, {Kind: recorder.CommandStop, Now: true}} {
+				s.commands <- want
+				var got recorder.Command
+				require.NoError(t, json.Unmarshal([]byte((<-s.reports).Metadata["command"]), &got))
+				assert.Equal(t, want, got)
 			}
 			s.end()
+			for rec := range s.reports {
+				t.Errorf("told something more: %v", rec.Metadata)
+			}
 		})
 	}
 }
@@ -520,8 +548,8 @@ func TestServe(t *testing.T) {
 	task, err := json.Marshal(map[string]any{"task": taskIn(t.TempDir()), "settings": map[string]int{"a": 1}})
 	require.NoError(t, err)
 	echoing := func(json.RawMessage, recorder.Task) (recorder.Runner, error) {
-		return &recordertest.FakeRunner{Play: func(_ context.Context, task recorder.Task, commands <-chan recorder.Command, tell func(recorder.Recording)) recorder.Recording {
-			return echo(task, commands, tell)
+		return &recordertest.FakeRunner{Play: func(ctx context.Context, task recorder.Task, commands <-chan recorder.Command, tell func(recorder.Recording)) recorder.Recording {
+			return echo(ctx, task, commands, tell)
 		}}, nil
 	}
 	t.Run("a torn command is no command", func(t *testing.T) {
@@ -544,4 +572,40 @@ func TestSilentChildIsKilled(t *testing.T) {
 	pid := s.active()
 	died(t, s.end(), "killed")
 	gone(t, pid)
+}
+
+func TestChildThatNeverGetsToRecordIsKilled(t *testing.T) {
+	for _, what := range []string{"deaf", "waits"} {
+		t.Run(what, func(t *testing.T) {
+			s := start(t, what, func(r *child.Runner) { r.StartSlack = 200*time.Millisecond - recorder.Limits{}.Starting() })
+			died(t, s.end(), "killed")
+		})
+	}
+}
+
+// A report that takes long is the worker's doing.
+func TestSlowReportIsNoSilence(t *testing.T) {
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	const silence = time.Second
+	r := child.Runner{Command: []string{exe, "play", "record"}, Silence: silence, Now: time.Now, Log: zap.NewNop()}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	rec := r.Run(ctx, taskIn(t.TempDir()), nil, func(rec recorder.Recording) {
+		if rec.Status == recorder.StatusActive {
+			<-time.After(3 * silence / 2)
+			cancel()
+		}
+	})
+	assert.Nil(t, rec.Error)
+}
+
+func TestLogHidesWhatAnUpdateBrings(t *testing.T) {
+	const added = "rtmp://ingest.example.com/app/added_5ecretkey"
+	s := start(t, "adds")
+	s.active()
+	s.commands <- recorder.Command{Kind: recorder.CommandUpdate, Update: recorder.Update{AddStreamURLs: []string{added}}}
+	assert.Nil(t, s.end().Error)
+	assert.Contains(t, s.log(), "adding")
+	assert.NotContains(t, s.log(), "added_5ecretkey")
 }

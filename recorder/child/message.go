@@ -12,9 +12,12 @@ type hello struct {
 	Settings json.RawMessage `json:"settings"`
 }
 
-// line is every later line to a child.
+// line is every later line to a child: a command, or the end of the context
+// that its recording runs in, which is no command: a client's stop after it is
+// the first.
 type line struct {
-	Command recorder.Command `json:"command"`
+	Command recorder.Command `json:"command,omitzero"`
+	Cancel  *recorder.Stop   `json:"cancel,omitempty"`
 }
 
 // answer is a line from a child. Final marks the last one.

@@ -38,8 +38,11 @@ type Runner struct {
 	// Silence is how long an active child may send no report before it is taken
 	// for hung and killed; 60 s when zero. A healthy one reports every second.
 	Silence time.Duration
-	Now     func() time.Time
-	Log     *zap.Logger
+	// StartSlack is how much longer than its own limits allow a child may take to
+	// record or to give up, before it is taken for hung; 60 s when zero.
+	StartSlack time.Duration
+	Now        func() time.Time
+	Log        *zap.Logger
 }
 
 // Run starts the child and follows it. When the child dies, the answer is what
@@ -51,24 +54,26 @@ func (r *Runner) Run(ctx context.Context, task recorder.Task, commands <-chan re
 		return r.salvage(task, last, recorder.Errorf(recorder.CodeUnavailable, "the recording's process did not start: %w", err))
 	}
 	following := p.follow(ctx, r.killAfter(), commands)
-	silence := time.AfterFunc(time.Hour, func() {
-		p.log.Error("the recording's process is silent: killing it")
+	hung := time.AfterFunc(r.startSlack()+task.Job.Limits.Starting(), func() {
+		p.log.Error("the recording's process is silent, or does not get to record: killing it")
 		p.kill()
 	})
-	silence.Stop()
-	defer silence.Stop()
+	defer hung.Stop()
 	final := false
 	p.eachAnswer(func(a answer) {
 		last, final = a.Recording, a.Final
-		silence.Stop()
-		if last.Status == recorder.StatusActive {
-			silence.Reset(r.silence())
+		active, ending := last.Status == recorder.StatusActive, final || last.Status == recorder.StatusEnding
+		if active || ending {
+			hung.Stop()
 		}
 		if !final {
-			report(last)
+			report(last) // may wait for a disk or for Redis, which is no silence of the child's
 		}
-		if final || last.Status == recorder.StatusEnding {
+		switch {
+		case ending:
 			p.expectEnd()
+		case active:
+			hung.Reset(r.silence())
 		}
 	})
 	p.expectEnd()
@@ -84,6 +89,13 @@ func (r *Runner) Run(ctx context.Context, task recorder.Task, commands <-chan re
 func (r *Runner) killAfter() time.Duration {
 	if r.KillAfter > 0 {
 		return r.KillAfter
+	}
+	return time.Minute
+}
+
+func (r *Runner) startSlack() time.Duration {
+	if r.StartSlack != 0 {
+		return r.StartSlack
 	}
 	return time.Minute
 }
@@ -117,20 +129,47 @@ type process struct {
 	logged    chan struct{} // its log is complete
 	exited    chan struct{} // it is reaped, and err says how it went
 	err       error
+	scrub     secrets
 	log       *zap.Logger
+}
+
+// secrets knows what must not get into the child's log: the job's own secrets,
+// and those that updates bring. It belongs to keepLog and follow.
+type secrets struct {
+	mu    sync.Mutex
+	job   recorder.Job
+	added []string
+	scrub recorder.Scrubber
+}
+
+func (s *secrets) learn(streamURLs []string) {
+	if len(streamURLs) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.added = append(s.added, streamURLs...)
+	s.scrub = s.scrub.With(s.job, s.added...)
+}
+
+func (s *secrets) text(t string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.scrub.Text(t)
 }
 
 func (r *Runner) start(task recorder.Task) (*process, error) {
 	p := &process{
 		ending: make(chan struct{}), logged: make(chan struct{}), exited: make(chan struct{}),
-		log: r.Log.With(zap.String("job", task.Job.ID)),
+		log:   r.Log.With(zap.String("job", task.Job.ID)),
+		scrub: secrets{job: task.Job, scrub: recorder.NewScrubber(task.Job)},
 	}
 	p.expectEnd = sync.OnceFunc(func() { close(p.ending) })
 	if err := p.spawn(r.Command, r.Env); err != nil {
 		return nil, err
 	}
 	go p.reap()
-	go p.keepLog(filepath.Join(task.Dir, LogName), recorder.NewScrubber(task.Job))
+	go p.keepLog(filepath.Join(task.Dir, LogName))
 	task.Job = withoutStorage(task.Job)
 	if err := p.send(hello{Task: task, Settings: r.Settings}); err != nil {
 		p.kill()
@@ -208,7 +247,7 @@ func (p *process) eachAnswer(take func(answer)) {
 }
 
 // keepLog writes the child's stderr, scrubbed, to the job's log.
-func (p *process) keepLog(path string, scrub recorder.Scrubber) {
+func (p *process) keepLog(path string) {
 	defer close(p.logged)
 	defer p.stderr.Close()
 	to := io.Discard
@@ -220,7 +259,7 @@ func (p *process) keepLog(path string, scrub recorder.Scrubber) {
 		to = file
 	}
 	eachLine(p.stderr, longestLog, func(line []byte, cut bool) {
-		text := scrub.Text(string(line))
+		text := p.scrub.text(string(line))
 		if cut {
 			text = strings.ToValidUTF8(text[:max(len(text)-cutMargin, 0)], "") + "… (cut)"
 		}
@@ -229,8 +268,8 @@ func (p *process) keepLog(path string, scrub recorder.Scrubber) {
 	})
 }
 
-// follow forwards commands, turns the end of ctx into a stop, and kills a child
-// that does not end in time. The answer is closed when it does no more.
+// follow forwards commands and the end of ctx, and kills a child that does not
+// end in time. The answer is closed when it does no more.
 func (p *process) follow(ctx context.Context, killAfter time.Duration, commands <-chan recorder.Command) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
@@ -253,7 +292,7 @@ func (p *process) follow(ctx context.Context, killAfter time.Duration, commands 
 			case <-ctxDone:
 				ctxDone = nil
 				mustEnd()
-				p.command(stopFor(ctx))
+				p.tell(line{Cancel: stopFor(ctx)})
 			case c, ok := <-commands:
 				if !ok {
 					commands = nil
@@ -262,7 +301,8 @@ func (p *process) follow(ctx context.Context, killAfter time.Duration, commands 
 				if c.Kind == recorder.CommandStop {
 					mustEnd()
 				}
-				p.command(c)
+				p.scrub.learn(c.Update.AddStreamURLs)
+				p.tell(line{Command: c})
 			case <-deadline:
 				p.log.Error("the recording's process did not end in time: killing it")
 				p.kill()
@@ -272,16 +312,14 @@ func (p *process) follow(ctx context.Context, killAfter time.Duration, commands 
 	return done
 }
 
-func stopFor(ctx context.Context) recorder.Command {
+func stopFor(ctx context.Context) *recorder.Stop {
 	var stop recorder.Stop
-	if errors.As(context.Cause(ctx), &stop) {
-		return recorder.Command{Kind: recorder.CommandStop, Reason: stop.Reason, Now: stop.Now}
-	}
-	return recorder.Command{Kind: recorder.CommandStop, Reason: recorder.EndDrained}
+	errors.As(context.Cause(ctx), &stop) // without one, somebody just wanted an end
+	return &stop
 }
 
-func (p *process) command(c recorder.Command) {
-	if err := p.send(line{Command: c}); err != nil {
+func (p *process) tell(l line) {
+	if err := p.send(l); err != nil {
 		p.log.Warn("the recording's process takes no commands", zap.Error(err))
 	}
 }

@@ -52,8 +52,10 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, prepare Prepare, ex
 		defer mu.Unlock()
 		return enc.Encode(a)
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	commands := make(chan recorder.Command, 16)
-	go readCommands(lines, commands, exit)
+	go readCommands(lines, commands, cancel, exit)
 	// A report that nobody reads is no reason to end a recording.
 	rec := runner.Run(ctx, h.Task, commands, func(rec recorder.Recording) { _ = tell(answer{Recording: rec}) })
 	return tell(answer{Recording: rec, Final: true})
@@ -74,13 +76,15 @@ func surviveParent(out io.Writer) (stop func()) {
 	return func() { signal.Stop(broken) }
 }
 
-// readCommands forwards commands until stdin ends, which is the parent's death:
+// readCommands forwards what the parent says until stdin ends, which is the parent's death:
 // then the recording is finalised at once.
-func readCommands(lines *bufio.Reader, commands chan<- recorder.Command, exit func()) {
+func readCommands(lines *bufio.Reader, commands chan<- recorder.Command, cancel context.CancelCauseFunc, exit func()) {
 	for {
 		var l line
 		err := readLine(lines, &l)
 		switch {
+		case err == nil && l.Cancel != nil:
+			cancel(*l.Cancel)
 		case err == nil:
 			commands <- l.Command
 		case errors.Is(err, errNoMessage):
