@@ -156,6 +156,8 @@ func (s *Session) chromeFlags(profile string) []string {
 		// Sound and picture run without a user and without being looked at.
 		"--autoplay-policy=no-user-gesture-required", "--disable-background-timer-throttling",
 		"--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows", "--disable-hang-monitor",
+		// Otherwise window.close() does nothing in a window that no script opened.
+		"--blink-settings=allowScriptsToCloseWindows=true",
 		"--disable-gpu",
 		// WebGL in software: without a GPU Chrome has none otherwise, and maps and charts
 		// stay blank. It runs in the GPU process; pages without WebGL pay nothing.

@@ -39,6 +39,7 @@ func (s *Session) targetEvent(msg *cdproto.Message) {
 		}
 	case target.TargetDestroyed.Method:
 		if e, ok := decode(msg, target.TargetDestroyed); ok && e.TargetID == t.target {
+			s.veil()
 			s.over(recorder.Errorf(recorder.CodePageClosed, "the page closed its tab"))
 		}
 	case target.AttachedToTarget.Method:
@@ -163,7 +164,7 @@ func (s *Session) frameNavigated(frame *cdp.Frame) {
 		s.tab.update(func(l *life) {
 			// While Navigate is under way it is the one to say why.
 			if !l.loading && l.over == nil {
-				l.over = recorder.Errorf(recorder.CodePageClosed, "the page left for one that does not load")
+				l.over = recorder.Errorf(recorder.CodePageLoad, "the page left for one that does not load")
 			}
 		})
 	}

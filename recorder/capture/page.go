@@ -164,6 +164,8 @@ func (s *Session) Wait(ctx context.Context, m recorder.Marker) error {
 		switch {
 		case seen:
 			return nil
+		case over != nil && over.Code == recorder.CodePageClosed:
+			return over // Chrome ends with its last tab, which is no death
 		case s.dead() != nil:
 			return s.dead()
 		case over != nil:
