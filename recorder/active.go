@@ -126,15 +126,16 @@ func (l *life) pipelineEnded(ctx context.Context, err error) {
 	}
 }
 
-// watchPage returns nil at END_RECORDING. A crashed tab is loaded again while
-// the recording goes on with its last picture.
+// watchPage returns nil at END_RECORDING. A tab that crashed, or left for a page
+// that does not load, is loaded again while the recording goes on with its last
+// picture.
 func (l *life) watchPage(ctx context.Context) error {
 	for reloads := 0; ; {
 		err := l.session.Wait(ctx, MarkerEnd)
-		for errors.Is(err, ErrPageCrashed) && reloads < l.job.Limits.Reloads() {
+		for (errors.Is(err, ErrPageCrashed) || CodeOf(err) == CodePageLoad) && reloads < l.job.Limits.Reloads() {
 			reloads++
 			l.hold(true)
-			l.Log.Warn("the tab crashed, loading it again", zap.Int("reload", reloads))
+			l.Log.Warn("the page is lost, loading it again", zap.Int("reload", reloads), zap.String("error", l.scrub.Text(err.Error())))
 			err = l.reload(ctx)
 		}
 		if !errors.Is(err, errReloaded) {
@@ -162,7 +163,7 @@ func (l *life) reload(ctx context.Context) error {
 	case errors.Is(err, ErrSessionDied), errors.Is(err, ErrPageClosed):
 		return err
 	default:
-		return Errorf(CodePageCrashed, "the tab crashed, and loading it again failed: %w", err)
+		return Errorf(CodePageCrashed, "the page was lost, and loading it again failed: %w", err)
 	}
 }
 
@@ -197,6 +198,9 @@ func (l *life) update(ctx context.Context, u Update) {
 func (l *life) addStream(ctx context.Context, url string) error {
 	if err := ValidateUpdate(Update{AddStreamURLs: []string{url}}); err != nil {
 		return err
+	}
+	if l.job.AudioOnly {
+		return Errorf(CodeInvalid, "an ingest server needs a picture, and the job is audio_only")
 	}
 	live := 0
 	for _, s := range l.pipeline.Snapshot().Streams {

@@ -9,7 +9,9 @@
 // Session (display, sound, browser), starts a Pipeline on it, loads the page,
 // waits for START_RECORDING, lets the pipeline begin, and follows the page,
 // the commands and the limits until something ends it. The Worker then delivers
-// the entry's files and finishes the lease with what Conclude says.
+// the entry's files and finishes the lease with what Conclude says. An attempt of
+// which nothing was recorded, and that another one may better, ends in Release
+// instead: sequelOf decides that, and fitness whether this worker is to blame.
 //
 //	queued ──> starting ──> active ──> ending ──> complete
 //
@@ -20,7 +22,8 @@
 //	active:   starting, ending, failed
 //	ending:   complete, failed, aborted, limit_reached
 //
-// A recording is ending from its last frame until every file is verified at its
+// A job that is given back goes from starting to queued: with nothing recorded
+// there is nothing to end. A recording is ending from its last frame until every file is verified at its
 // destination; only then does it complete.
 //
 // # Who imports whom

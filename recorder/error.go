@@ -95,17 +95,6 @@ func CodeOf(err error) Code {
 	return CodeInternal
 }
 
-// Retryable reports whether the same job may succeed on another try without
-// anybody changing it.
-func Retryable(err error) bool {
-	switch CodeOf(err) {
-	case CodeUnavailable, CodeSessionDied, CodePageLoad, CodePageCrashed, CodeChildDied, CodeWorkerLost:
-		return true
-	default:
-		return false
-	}
-}
-
 // AsError gives err as an *Error, wrapping what is not one with the code.
 func AsError(err error, code Code) *Error {
 	if err == nil {

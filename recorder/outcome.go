@@ -3,7 +3,41 @@ package recorder
 import (
 	"os"
 	"path/filepath"
+	"slices"
 )
+
+// sequel is what follows an attempt at a job.
+type sequel int
+
+const (
+	sequelDeliver sequel = iota // deliver what there is, then end the job
+	sequelRetry                 // give it back: another try may succeed
+	sequelUnfit                 // give it back: this worker cannot record
+	sequelDrained               // give it back: this worker shuts down
+)
+
+// sequelOf is the only place that decides whether a job gets another try. One
+// that recorded anything does not; nor does one whose page failed, for that was
+// loaded as often as the job asked.
+func sequelOf(rec Recording) sequel {
+	// A worker may die between the first frame and the note of it.
+	media := slices.ContainsFunc(rec.Files, func(f FileResult) bool { return f.State == FilePending })
+	if rec.StartedAt != 0 || media || rec.Error == nil {
+		return sequelDeliver
+	}
+	switch rec.Error.Code {
+	case CodeAborted:
+		if rec.EndReason == EndDrained { // which no client can say
+			return sequelDrained
+		}
+	case CodeUnavailable:
+		return sequelUnfit
+	case CodeSessionDied, CodeChildDied, CodeWorkerLost:
+		return sequelRetry
+	default:
+	}
+	return sequelDeliver
+}
 
 // Conclude gives the final status of a recording whose delivery is over. It is
 // the only place that decides between complete, failed, aborted and limit_reached.
@@ -88,14 +122,44 @@ func Salvage(rec Recording, dir string, cause *Error, reason EndReason, endedAt 
 		}
 		f.State, f.Size, f.Partial = FilePending, info.Size(), true
 	}
-	for i := range rec.Streams {
-		s := &rec.Streams[i]
-		if s.State != StreamFinished && s.State != StreamFailed {
-			s.State, s.EndedAt = StreamFailed, endedAt
-			if s.Error == "" {
-				s.Error = cause.Message
+	rec.failStreams(cause, endedAt)
+	return rec
+}
+
+// ConcludeLost ends a recording that nobody goes on with, seen by one who has
+// not its media: what was recorded waits in the spool of the worker that did it.
+func ConcludeLost(rec Recording, cause *Error, reason EndReason, at int64) Recording {
+	rec = rec.Clone()
+	rec.Fail(cause, cause.Code, reason)
+	if rec.EndedAt == 0 {
+		rec.EndedAt = at
+	}
+	for i := range rec.Files {
+		f := &rec.Files[i]
+		switch {
+		case f.State == FileDelivered, f.State == FileRefused, f.State == FileEmpty:
+		case rec.StartedAt == 0:
+			f.State, f.Error = FileEmpty, "nothing was recorded"
+		default:
+			f.State = FilePending
+			if f.Error == "" {
+				f.Error = cause.Message
 			}
 		}
 	}
-	return rec
+	rec.failStreams(cause, rec.EndedAt)
+	return Conclude(rec)
+}
+
+func (r *Recording) failStreams(cause *Error, at int64) {
+	for i := range r.Streams {
+		s := &r.Streams[i]
+		if s.State == StreamFinished || s.State == StreamFailed {
+			continue
+		}
+		s.State, s.EndedAt = StreamFailed, at
+		if s.Error == "" {
+			s.Error = cause.Message
+		}
+	}
 }

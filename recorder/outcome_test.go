@@ -57,23 +57,24 @@ func TestConclude(t *testing.T) {
 		status recorder.Status
 		code   recorder.Code
 	}{
-		"complete":               {recorder.Recording{StartedAt: 1, EndReason: recorder.EndSignal, Files: file(recorder.FileDelivered)}, recorder.StatusComplete, ""},
-		"drained":                {recorder.Recording{StartedAt: 1, EndReason: recorder.EndDrained, Files: file(recorder.FileDelivered)}, recorder.StatusComplete, ""},
-		"page closed":            {recorder.Recording{StartedAt: 1, EndReason: recorder.EndPageClosed, Files: file(recorder.FileDelivered)}, recorder.StatusComplete, ""},
-		"max duration":           {recorder.Recording{StartedAt: 1, EndReason: recorder.EndMaxDuration, Files: file(recorder.FileDelivered)}, recorder.StatusLimitReached, ""},
-		"max size":               {recorder.Recording{StartedAt: 1, EndReason: recorder.EndMaxSize, Files: file(recorder.FileDelivered)}, recorder.StatusLimitReached, ""},
-		"limit and no upload":    {recorder.Recording{StartedAt: 1, EndReason: recorder.EndMaxSize, Files: file(recorder.FileRefused)}, recorder.StatusFailed, recorder.CodeUpload},
-		"one upload refused":     {recorder.Recording{StartedAt: 1, EndReason: recorder.EndSignal, Files: file(recorder.FileDelivered, recorder.FileRefused)}, recorder.StatusFailed, recorder.CodeUpload},
-		"empty file":             {recorder.Recording{StartedAt: 1, EndReason: recorder.EndSignal, Files: file(recorder.FileEmpty)}, recorder.StatusFailed, recorder.CodePipeline},
-		"error, file delivered":  {recorder.Recording{StartedAt: 1, Error: failure(recorder.CodePageCrashed), Files: file(recorder.FileDelivered)}, recorder.StatusFailed, recorder.CodePageCrashed},
-		"error, file refused":    {recorder.Recording{StartedAt: 1, Error: failure(recorder.CodePageCrashed), Files: file(recorder.FileRefused)}, recorder.StatusFailed, recorder.CodePageCrashed},
-		"aborted":                {recorder.Recording{Error: failure(recorder.CodeAborted), Files: file(recorder.FileEmpty)}, recorder.StatusAborted, recorder.CodeAborted},
-		"aborted after a start":  {recorder.Recording{StartedAt: 1, Error: failure(recorder.CodeAborted), Files: file(recorder.FileDelivered)}, recorder.StatusFailed, recorder.CodeAborted},
-		"start failed":           {recorder.Recording{Error: failure(recorder.CodeStartTimeout), Files: file(recorder.FileEmpty)}, recorder.StatusFailed, recorder.CodeStartTimeout},
-		"stream sent":            {recorder.Recording{StartedAt: 1, Streams: stream(recorder.StreamFinished, 5)}, recorder.StatusComplete, ""},
-		"stream failed":          {recorder.Recording{StartedAt: 1, Streams: stream(recorder.StreamFailed, 5)}, recorder.StatusFailed, recorder.CodeStream},
-		"stream never connected": {recorder.Recording{StartedAt: 1, Streams: stream(recorder.StreamRetrying, 0)}, recorder.StatusFailed, recorder.CodeStream},
-		"stream failed, file":    {recorder.Recording{StartedAt: 1, Streams: stream(recorder.StreamFailed, 0), Files: file(recorder.FileDelivered)}, recorder.StatusComplete, ""},
+		"complete":                              {recorder.Recording{StartedAt: 1, EndReason: recorder.EndSignal, Files: file(recorder.FileDelivered)}, recorder.StatusComplete, ""},
+		"drained":                               {recorder.Recording{StartedAt: 1, EndReason: recorder.EndDrained, Files: file(recorder.FileDelivered)}, recorder.StatusComplete, ""},
+		"page closed":                           {recorder.Recording{StartedAt: 1, EndReason: recorder.EndPageClosed, Files: file(recorder.FileDelivered)}, recorder.StatusComplete, ""},
+		"max duration":                          {recorder.Recording{StartedAt: 1, EndReason: recorder.EndMaxDuration, Files: file(recorder.FileDelivered)}, recorder.StatusLimitReached, ""},
+		"max size":                              {recorder.Recording{StartedAt: 1, EndReason: recorder.EndMaxSize, Files: file(recorder.FileDelivered)}, recorder.StatusLimitReached, ""},
+		"limit and no upload":                   {recorder.Recording{StartedAt: 1, EndReason: recorder.EndMaxSize, Files: file(recorder.FileRefused)}, recorder.StatusFailed, recorder.CodeUpload},
+		"one upload refused":                    {recorder.Recording{StartedAt: 1, EndReason: recorder.EndSignal, Files: file(recorder.FileDelivered, recorder.FileRefused)}, recorder.StatusFailed, recorder.CodeUpload},
+		"empty file":                            {recorder.Recording{StartedAt: 1, EndReason: recorder.EndSignal, Files: file(recorder.FileEmpty)}, recorder.StatusFailed, recorder.CodePipeline},
+		"error, file delivered":                 {recorder.Recording{StartedAt: 1, Error: failure(recorder.CodePageCrashed), Files: file(recorder.FileDelivered)}, recorder.StatusFailed, recorder.CodePageCrashed},
+		"error, file refused":                   {recorder.Recording{StartedAt: 1, Error: failure(recorder.CodePageCrashed), Files: file(recorder.FileRefused)}, recorder.StatusFailed, recorder.CodePageCrashed},
+		"aborted":                               {recorder.Recording{Error: failure(recorder.CodeAborted), Files: file(recorder.FileEmpty)}, recorder.StatusAborted, recorder.CodeAborted},
+		"aborted after a start":                 {recorder.Recording{StartedAt: 1, Error: failure(recorder.CodeAborted), Files: file(recorder.FileDelivered)}, recorder.StatusFailed, recorder.CodeAborted},
+		"start failed":                          {recorder.Recording{Error: failure(recorder.CodeStartTimeout), Files: file(recorder.FileEmpty)}, recorder.StatusFailed, recorder.CodeStartTimeout},
+		"stream sent":                           {recorder.Recording{StartedAt: 1, Streams: stream(recorder.StreamFinished, 5)}, recorder.StatusComplete, ""},
+		"stream failed":                         {recorder.Recording{StartedAt: 1, Streams: stream(recorder.StreamFailed, 5)}, recorder.StatusFailed, recorder.CodeStream},
+		"stream never connected":                {recorder.Recording{StartedAt: 1, Streams: stream(recorder.StreamRetrying, 0)}, recorder.StatusFailed, recorder.CodeStream},
+		"stream that ended before it connected": {recorder.Recording{StartedAt: 1, Streams: stream(recorder.StreamFinished, 0)}, recorder.StatusFailed, recorder.CodeStream},
+		"stream failed, file":                   {recorder.Recording{StartedAt: 1, Streams: stream(recorder.StreamFailed, 0), Files: file(recorder.FileDelivered)}, recorder.StatusComplete, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := recorder.Conclude(c.rec)
@@ -132,6 +133,36 @@ func TestSalvage(t *testing.T) {
 	assert.EqualValues(t, 99, again.EndedAt)
 }
 
+// What is seen without the media: nothing of an ended job looks alive.
+func TestConcludeLost(t *testing.T) {
+	cause := recorder.Errorf(recorder.CodeWorkerLost, "nobody came back")
+	rec := recorder.Recording{
+		Status: recorder.StatusActive, StartedAt: 7,
+		Files: []recorder.FileResult{
+			{State: recorder.FileRecording}, {State: recorder.FileUploading, Error: "slow"}, {State: recorder.FileDelivered}, {State: recorder.FileRefused},
+		},
+		Streams: []recorder.StreamResult{{State: recorder.StreamActive}, {State: recorder.StreamFinished, EndedAt: 3}},
+	}
+	got := recorder.ConcludeLost(rec, cause, recorder.EndWorkerLost, 99)
+	assert.Equal(t, recorder.StatusFailed, got.Status)
+	assert.Equal(t, recorder.EndWorkerLost, got.EndReason)
+	assert.EqualValues(t, 99, got.EndedAt)
+	assert.Equal(t, []recorder.FileResult{
+		{State: recorder.FilePending, Error: "nobody came back"},
+		{State: recorder.FilePending, Error: "slow"},
+		{State: recorder.FileDelivered},
+		{State: recorder.FileRefused},
+	}, got.Files)
+	assert.Equal(t, recorder.StreamResult{State: recorder.StreamFailed, EndedAt: 99, Error: "nobody came back"}, got.Streams[0])
+	assert.Equal(t, rec.Streams[1], got.Streams[1])
+	assert.Equal(t, recorder.FileRecording, rec.Files[0].State, "what it was given is untouched")
+
+	rec.StartedAt = 0
+	got = recorder.ConcludeLost(rec, cause, recorder.EndTooManyTries, 99)
+	assert.Equal(t, recorder.FileEmpty, got.Files[0].State)
+	assert.Equal(t, recorder.EndTooManyTries, got.EndReason)
+}
+
 func TestErrors(t *testing.T) {
 	sentinels := map[*recorder.Error]recorder.Code{
 		recorder.ErrSessionDied: recorder.CodeSessionDied, recorder.ErrPageCrashed: recorder.CodePageCrashed,
@@ -162,18 +193,6 @@ func TestErrors(t *testing.T) {
 	text, err := json.Marshal(recorder.Errorf(recorder.CodeUpload, "x: %w", os.ErrClosed))
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"code": "upload_error", "message": "x: file already closed"}`, string(text))
-}
-
-func TestRetryable(t *testing.T) {
-	for _, c := range []recorder.Code{
-		recorder.CodeUnavailable, recorder.CodeSessionDied, recorder.CodePageLoad, recorder.CodePageCrashed, recorder.CodeChildDied, recorder.CodeWorkerLost,
-	} {
-		assert.True(t, recorder.Retryable(recorder.Errorf(c, "x")), c)
-	}
-	for _, c := range []recorder.Code{recorder.CodeInvalid, recorder.CodeAborted, recorder.CodeStartTimeout, recorder.CodeInternal, recorder.CodeLeaseLost} {
-		assert.False(t, recorder.Retryable(recorder.Errorf(c, "x")), c)
-	}
-	assert.False(t, recorder.Retryable(recorder.Faults{{}}))
 }
 
 func TestEventFor(t *testing.T) {

@@ -503,6 +503,24 @@ func TestCrashedTabIsLoadedAgain(t *testing.T) {
 	})
 }
 
+func TestPageThatLeavesForOneThatDoesNotLoad(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.begin()
+		s.pipeline.Holds = make(chan bool, 8)
+		for range 3 {
+			s.session.Refuse(recorder.MarkerEnd, leaky(recorder.CodePageLoad, "it does not load"))
+			synctest.Wait()
+			s.session.Log(recorder.MarkerStart)
+			synctest.Wait()
+		}
+		assert.True(t, <-s.pipeline.Holds)
+		rec := s.end()
+		assert.Len(t, s.session.URLs(), 3, "the first load and two reloads")
+		assert.Equal(t, recorder.CodePageLoad, rec.Error.Code)
+		assert.Equal(t, recorder.StatusFailed, recorder.Conclude(rec).Status)
+	})
+}
+
 func TestTabThatCrashesTooOften(t *testing.T) {
 	for name, crash := range map[string]error{
 		"wrapped":  leaky(recorder.CodePageCrashed, "the renderer is gone"),
@@ -737,6 +755,18 @@ func TestUpdates(t *testing.T) {
 		rec := s.end()
 		assert.Nil(t, rec.Error)
 		assert.Contains(t, rec.Streams[0].Error, "lost rtmp://ingest.example.com/app/{5ec...ugh}")
+	})
+}
+
+func TestUpdateOfASoundRecording(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.job.AudioOnly, s.job.Streams = true, nil
+		s.begin()
+		s.send(recorder.Command{Kind: recorder.CommandUpdate, Update: recorder.Update{AddStreamURLs: []string{streamURL}}})
+		assert.Empty(t, s.pipeline.Calls())
+		assert.Equal(t, 1, s.logs.FilterMessage("a stream was not added").Len())
+		s.session.Log(recorder.MarkerEnd)
+		assert.Nil(t, s.end().Error)
 	})
 }
 

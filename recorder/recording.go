@@ -70,7 +70,6 @@ const (
 	EndWorkerLost   EndReason = "worker_lost"    // the worker died and nobody could record on
 	EndLeaseLost    EndReason = "lease_lost"     // another worker owns the job
 	EndInvalid      EndReason = "invalid_job"    // refused
-	EndUploadFailed EndReason = "upload_failed"  // recorded, but storage refuses for good
 	EndTooManyTries EndReason = "too_many_tries" // released or lost too often
 )
 

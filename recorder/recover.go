@@ -79,12 +79,8 @@ func (w *Worker) recoverEntry(ctx context.Context, entry SpoolEntry) {
 		w.close(entry, log)
 	case err != nil:
 		w.deliverOrphan(ctx, entry, rec, log)
-	case deservesRetry(rec):
-		// Nothing was recorded: the job deserves another try, not a failure.
-		w.giveBack(ctx, lease, rec, log)
-		w.free(entry, log)
 	default:
-		w.deliver(ctx, lease, entry, rec, log)
+		w.follow(ctx, lease, entry, rec, log)
 	}
 }
 
@@ -119,13 +115,25 @@ func (w *Worker) amend(ctx context.Context, rec Recording, log *zap.Logger) bool
 	if len(files) == 0 {
 		return true
 	}
-	for ctx.Err() == nil {
+	told := false
+	for {
 		err := w.Queue.Amend(ctx, rec.ID, files)
 		if err == nil || errors.Is(err, ErrNotFound) {
 			return true
 		}
-		log.Warn("the job's result was not amended, trying again", zap.Error(err))
-		pause(ctx, 5*time.Second)
+		if !told {
+			told = true
+			log.Warn("the job's result cannot be amended yet: its owner goes on, or redis is away", zap.Error(err))
+		}
+		again := time.NewTimer(5 * time.Second)
+		select {
+		case <-again.C:
+		case <-w.draining: // its owner may take hours
+			again.Stop()
+			return false
+		case <-ctx.Done():
+			again.Stop()
+			return false
+		}
 	}
-	return false
 }

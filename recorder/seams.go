@@ -41,10 +41,10 @@ type Lease interface {
 	// Finish stores the result, appends the recording_ended event, then
 	// acknowledges: exactly once per job, ErrLeaseLost otherwise.
 	Finish(ctx context.Context, rec Recording) error
-	// Release gives the job back for another try, or ends it as failed and
-	// dead-letters it when it was tried too often. A nil cause gives it back at once
-	// and does not count as a try.
-	Release(ctx context.Context, cause error) error
+	// Release gives the job back for another try: after a pause, or at once without
+	// a cause. Where the try counts and was one too many, it ends the job as failed
+	// and dead-letters it.
+	Release(ctx context.Context, cause error, counts bool) error
 	// Abandon stops renewing without changing the job, so that whoever holds its
 	// spool can adopt it.
 	Abandon()
@@ -62,7 +62,7 @@ const (
 // Command is a request to a running job.
 type Command struct {
 	Kind CommandKind `json:"command"`
-	// Reason of a stop; EndStopped when empty.
+	// Reason of a stop; EndStopped when empty or not OfClient.
 	Reason EndReason `json:"reason,omitempty"`
 	// Now makes a stop skip every wait that is not needed for a whole file.
 	Now    bool   `json:"now,omitempty"`
@@ -83,12 +83,15 @@ type Filter struct {
 	Limit    int  // newest first; 0 is 100
 }
 
-// Controller is the one door of the CLI, HTTP and LiveKit's RPC. Implemented by
-// recorder/queue.
+// Controller is the one door of those who start, stop and watch jobs. Implemented
+// by recorder/queue.
 type Controller interface {
-	// Start validates and enqueues; the answer carries the id and resolved names.
+	// Start validates and enqueues; the answer carries the id and the files' names,
+	// but for the ".partN" of a takeover.
 	Start(ctx context.Context, job Job) (Recording, error)
-	// Stop ends a job; one that no worker has yet is aborted at once.
+	// Stop ends a job; one that no worker has yet is aborted at once. why is one of
+	// those that are OfClient, or empty. A second stop skips every wait that is not
+	// needed for a whole file.
 	Stop(ctx context.Context, id string, why EndReason) error
 	Update(ctx context.Context, id string, u Update) error
 	List(ctx context.Context, f Filter) ([]Recording, error)
@@ -249,8 +252,8 @@ type SpoolEntry interface {
 	// back-off, until all are delivered or refused, or ctx is done. It saves and reports each change. A file is
 	// removed from the spool only when its copy is verified.
 	Deliver(ctx context.Context, rec Recording, report func(Recording)) Recording
-	// Free removes the entry when nothing undelivered is left in it; it keeps
-	// the log when keepLog is set. Close only unlocks it.
+	// Free removes the entry when nothing undelivered is left in it. Close only
+	// unlocks it.
 	Free() error
 	Close() error
 }

@@ -31,6 +31,9 @@ func (j Job) Validate() error {
 	}
 	j.validateOutputs(&f)
 	j.Limits.validate(&f)
+	if j.Limits.MaxSize > 0 && len(j.Files) == 0 {
+		f.add("limits.max_size", j.Limits.MaxSize, "bounds files, and the job has none: use max_duration, or name a file")
+	}
 	validateMetadata(&f, j.Metadata)
 	return f.errOrNil()
 }

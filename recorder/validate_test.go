@@ -44,7 +44,6 @@ func faultsOf(t *testing.T, job string) recorder.Faults {
 	require.ErrorAs(t, err, &f)
 	require.NotEmpty(t, f)
 	assert.Equal(t, recorder.CodeInvalid, recorder.CodeOf(err))
-	assert.False(t, recorder.Retryable(err))
 	for _, fault := range f {
 		assert.NotEmpty(t, fault.Field)
 		assert.NotEmpty(t, fault.Remedy)
@@ -320,4 +319,15 @@ func FuzzParseJob(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestMaxSizeNeedsAFile(t *testing.T) {
+	job := recorder.Job{
+		Source:  recorder.Source{URL: "https://example.com"},
+		Streams: []recorder.StreamOutput{{URLs: []string{"rtmp://h/app/key"}}},
+		Limits:  recorder.Limits{MaxSize: 1 << 20},
+	}
+	require.ErrorContains(t, job.Validate(), "limits.max_size")
+	job.Files = []recorder.FileOutput{{}}
+	require.NoError(t, job.Validate())
 }

@@ -29,6 +29,9 @@ type Worker struct {
 	Now          func() time.Time
 	Log          *zap.Logger
 
+	fit      *fitness
+	draining <-chan struct{} // closed when nothing more is claimed
+
 	mu      sync.Mutex
 	running map[*slot]struct{}
 	seen    map[string]struct{} // directories of spool entries this life has worked on
@@ -44,6 +47,7 @@ func (w *Worker) Run(ctx context.Context, hurry <-chan struct{}) error {
 	w.mu.Lock() // Running may be asked already
 	w.running, w.seen = map[*slot]struct{}{}, map[string]struct{}{}
 	w.mu.Unlock()
+	w.fit, w.draining = &fitness{now: w.Now, log: w.Log}, ctx.Done()
 	// Jobs outlive ctx: it only ends the claiming.
 	jobCtx, stopDelivery := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopDelivery()
@@ -64,6 +68,7 @@ func (w *Worker) Run(ctx context.Context, hurry <-chan struct{}) error {
 func (w *Worker) claim(ctx, jobCtx context.Context) {
 	slots := semaphore.NewWeighted(int64(max(w.Slots, 1)))
 	for slots.Acquire(ctx, 1) == nil {
+		w.fit.rest(ctx)
 		lease, err := w.Queue.Claim(ctx)
 		if err != nil {
 			slots.Release(1)
@@ -125,34 +130,40 @@ func (w *Worker) work(ctx context.Context, lease Lease, freeSlot func()) {
 	task := w.task(job, rec)
 	entry, err := w.Spool.Create(task)
 	if err != nil {
-		log.Error("no room in the spool, giving the job back", zap.Error(err))
-		w.release(ctx, lease, Errorf(CodeUnavailable, "the spool of worker %s refused the job: %w", w.ID, err), log)
+		cause := Errorf(CodeUnavailable, "the spool of worker %s refused the job: %w", w.ID, err)
+		w.fit.failed(job.ID, cause)
+		w.release(ctx, lease, cause, false, log) // a spool is never the job's fault
 		return
 	}
 	w.see(entry)
 	log.Info("recording")
 	rec = w.record(ctx, lease, entry, log)
 	freeSlot()
+	if rec.EndReason == EndStartFailed {
+		w.fit.worked() // it was the page's fault
+	}
 	if isLost(lease) {
 		log.Warn("the lease is lost: what was recorded is delivered on its own")
 		w.deliverOrphan(ctx, entry, rec, log)
 		return
 	}
-	if deservesRetry(rec) {
-		w.giveBack(ctx, lease, rec, log)
-		w.free(entry, log)
-		return
-	}
-	w.deliver(ctx, lease, entry, rec, log)
+	w.follow(ctx, lease, entry, rec, log)
 }
 
-// deservesRetry reports whether a recording without media ended for a reason
-// that another try would change: a page that fails was tried often enough.
-func deservesRetry(rec Recording) bool {
-	if rec.StartedAt != 0 || rec.Error == nil {
-		return false
+// follow gives a job back or delivers what it recorded.
+func (w *Worker) follow(ctx context.Context, lease Lease, entry SpoolEntry, rec Recording, log *zap.Logger) {
+	switch sequelOf(rec) {
+	case sequelDrained:
+		w.release(ctx, lease, nil, false, log) // our shutdown is no fault of the job
+	case sequelUnfit:
+		w.release(ctx, lease, rec.Error, w.fit.failed(rec.ID, rec.Error), log)
+	case sequelRetry:
+		w.release(ctx, lease, rec.Error, true, log)
+	case sequelDeliver:
+		w.deliver(ctx, lease, entry, rec, log)
+		return
 	}
-	return rec.EndReason == EndDrained || Retryable(rec.Error) && rec.EndReason != EndStartFailed
+	w.free(entry, log)
 }
 
 // task resolves what depends on the attempt. A takeover of a job that had begun
@@ -187,6 +198,12 @@ func (w *Worker) record(ctx context.Context, lease Lease, entry SpoolEntry, log 
 		if now := w.Now(); rec.Status != saved || now.Sub(savedAt) >= saveEvery {
 			saved, savedAt = rec.Status, now
 			w.save(entry, rec, log)
+		}
+		if rec.Status == StatusActive {
+			w.fit.worked()
+		}
+		if rec.Status == StatusEnding && rec.StartedAt == 0 {
+			return // it may be given back: then it never was ending
 		}
 		if err := lease.Report(ctx, rec); err != nil && !errors.Is(err, ErrLeaseLost) {
 			log.Warn("a report was refused", zap.Error(err))
@@ -285,18 +302,9 @@ func (w *Worker) finish(ctx context.Context, lease Lease, rec Recording, log *za
 	}
 }
 
-// giveBack releases a job of which nothing was recorded.
-func (w *Worker) giveBack(ctx context.Context, lease Lease, rec Recording, log *zap.Logger) {
-	if rec.EndReason == EndDrained {
-		w.release(ctx, lease, nil, log) // our shutdown is no fault of the job: the try does not count
-		return
-	}
-	w.release(ctx, lease, rec.Error, log)
-}
-
-func (w *Worker) release(ctx context.Context, lease Lease, cause error, log *zap.Logger) {
-	log.Warn("giving the job back", zap.Error(cause))
-	if err := lease.Release(ctx, cause); err != nil {
+func (w *Worker) release(ctx context.Context, lease Lease, cause error, counts bool, log *zap.Logger) {
+	log.Warn("giving the job back", zap.Bool("counts", counts), zap.Error(cause))
+	if err := lease.Release(ctx, cause, counts); err != nil {
 		log.Error("the job was not given back: its lease will expire", zap.Error(err))
 	}
 }
@@ -307,15 +315,9 @@ func (w *Worker) concludeLost(ctx context.Context, lease Lease, log *zap.Logger)
 	rec := lease.Recording()
 	cause := Errorf(CodeWorkerLost,
 		"the worker that recorded this has not come back; its spool holds the files and is delivered when it does")
-	rec.Fail(cause, CodeWorkerLost, EndWorkerLost)
-	rec.EndedAt = max(rec.EndedAt, rec.UpdatedAt)
-	for i := range rec.Files {
-		if rec.Files[i].State != FileDelivered && rec.Files[i].Error == "" {
-			rec.Files[i].Error = cause.Message
-		}
-	}
+	rec = ConcludeLost(rec, cause, EndWorkerLost, rec.UpdatedAt)
 	// No amending: what this worker knows of the files is older than the job.
-	if err := lease.Finish(ctx, Conclude(rec)); err != nil {
+	if err := lease.Finish(ctx, rec); err != nil {
 		log.Warn("the lost job was not ended", zap.Error(err))
 		lease.Abandon()
 	}

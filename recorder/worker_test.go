@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"tapedeck/recorder"
 	"tapedeck/recorder/recordertest"
@@ -382,7 +384,9 @@ func TestLeaseLostThatIsNeverAmended(t *testing.T) {
 		y.put("a").Lose()
 		time.Sleep(time.Minute)
 		y.stop()
+		began := time.Now()
 		require.NoError(t, <-y.ended)
+		assert.Zero(t, time.Since(began), "a shutdown does not wait for the job's owner")
 		entry := y.spool.Entries()[0].End()
 		assert.True(t, entry.Closed, "a later life tries again")
 		assert.False(t, entry.Freed)
@@ -453,6 +457,7 @@ func TestWhatIsGivenBack(t *testing.T) {
 						rec.Files[0].State = recorder.FilePending
 					}
 					rec.Fail(recorder.Errorf(c.code, "it failed"), c.code, c.reason)
+					report(rec)
 					return rec
 				}
 				y.start()
@@ -463,7 +468,12 @@ func TestWhatIsGivenBack(t *testing.T) {
 				end := a.End()
 				if c.released {
 					assert.True(t, end.Released)
-					assert.Equal(t, c.reason == recorder.EndDrained, end.Cause == nil, "our own shutdown does not count against the job")
+					assert.Equal(t, c.reason == recorder.EndDrained, end.Cause == nil, "our own shutdown is no cause to wait")
+					ours := c.reason == recorder.EndDrained || c.code == recorder.CodeUnavailable
+					assert.Equal(t, !ours, end.Counted, "what is this worker's fault is no try of the job's")
+					for _, r := range end.Reports {
+						assert.Equal(t, recorder.StatusStarting, r.Status, "what is given back never was ending")
+					}
 					assert.False(t, end.Abandoned)
 					assert.Empty(t, end.Finished)
 					return
@@ -484,7 +494,86 @@ func TestSpoolThatRefuses(t *testing.T) {
 		<-a.Ended
 		assert.ErrorContains(t, a.End().Cause, "no space left")
 		assert.Equal(t, recorder.CodeUnavailable, recorder.CodeOf(a.End().Cause))
+		assert.False(t, a.End().Counted)
 		assert.Empty(t, y.worker.Running())
+	})
+}
+
+// unfit makes the session of every job but good ones fail.
+func (y *yard) unfit(good ...string) {
+	y.runner.Play = func(ctx context.Context, task recorder.Task, commands <-chan recorder.Command, report func(recorder.Recording)) recorder.Recording {
+		if slices.Contains(good, task.Job.ID) {
+			return y.runner.Record(ctx, task, commands, report)
+		}
+		rec := task.Recording.Clone()
+		rec.Status, rec.EndedAt = recorder.StatusEnding, 2
+		rec.Files[0].State = recorder.FileEmpty
+		rec.Fail(recorder.Errorf(recorder.CodeUnavailable, "no Chrome"), "", recorder.EndSessionDied)
+		return rec
+	}
+}
+
+// A worker that can record nothing leaves the queue to others, and says so once.
+func TestUnfitWorkerHoldsBack(t *testing.T) {
+	inYard(t, func(y *yard) {
+		core, logs := observer.New(zap.InfoLevel)
+		y.worker.Log, y.worker.Slots = zap.New(core), 1
+		y.runner.Length = time.Second
+		y.unfit("good")
+		y.start()
+		var leases []*recordertest.FakeLease
+		for i := range 30 {
+			leases = append(leases, y.put(fmt.Sprintf("job%d", i)))
+		}
+		time.Sleep(5 * time.Minute)
+		claims := y.queue.Claims()
+		assert.Less(t, claims, 15)
+		assert.Greater(t, claims, 8)
+		for _, l := range leases[:claims] {
+			assert.True(t, l.End().Released)
+			assert.False(t, l.End().Counted, "no job is to suffer for it")
+		}
+		assert.Equal(t, 1, logs.FilterMessageSnippet("cannot record").Len())
+		y.unfit("good", "job29")
+		for y.queue.Waiting() > 1 { // the others
+			_, err := y.queue.Claim(context.Background())
+			require.NoError(t, err)
+		}
+		y.finished(leases[29])
+		assert.Equal(t, 1, logs.FilterMessageSnippet("can record again").Len())
+		began := time.Now()
+		y.finished(y.put("good"))
+		assert.Equal(t, time.Second, time.Since(began), "no rest any more")
+	})
+}
+
+// A job that no machine can show ends one day.
+func TestJobThatNoWorkerCanOpen(t *testing.T) {
+	counted := func(y *yard, n int) (counted []bool) {
+		for range n {
+			l := y.put("huge")
+			<-l.Ended
+			counted = append(counted, l.End().Counted)
+		}
+		return counted
+	}
+	t.Run("among others", func(t *testing.T) {
+		inYard(t, func(y *yard) {
+			y.runner.Length = time.Second
+			y.unfit("good")
+			y.start()
+			for range 3 {
+				y.finished(y.put("good"))
+				assert.Equal(t, []bool{true}, counted(y, 1), "this worker was fit a moment ago")
+			}
+		})
+	})
+	t.Run("alone", func(t *testing.T) {
+		inYard(t, func(y *yard) {
+			y.unfit()
+			y.start()
+			assert.Equal(t, []bool{false, false, false, false, false, false, false, true, true, true}, counted(y, 10), "one try a minute")
+		})
 	})
 }
 
@@ -730,6 +819,18 @@ func TestRecoveryOfNothing(t *testing.T) {
 			<-lease.Ended
 			assert.ErrorIs(t, lease.End().Cause, recorder.ErrSessionDied)
 		})
+	})
+}
+
+// The worker died between the first frame and the note of it.
+func TestRecoveryOfMediaNobodyNoted(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.left(func(rec *recorder.Recording) { rec.Status, rec.StartedAt = recorder.StatusStarting, 0 }, true)
+		lease := y.adoptable()
+		y.start()
+		rec := y.finished(lease)
+		assert.Equal(t, recorder.StatusFailed, rec.Status)
+		assert.Equal(t, recorder.FileDelivered, rec.Files[0].State)
 	})
 }
 

@@ -31,7 +31,7 @@ func (q *Queue) Claim(ctx context.Context) (recorder.Lease, error) {
 		switch {
 		case l != nil && ctx.Err() != nil:
 			// Nobody asks any more; this try is not to be counted.
-			q.task(func(life context.Context) { _ = l.Release(life, nil) })
+			q.task(func(life context.Context) { _ = l.Release(life, nil, false) })
 			return nil, ended(ctx)
 		case l != nil:
 			return l, nil

@@ -162,6 +162,7 @@ func (r *commandReader) read(ctx context.Context, from map[*lease]string, block 
 			if c, err := parseCommand(m.Values); err != nil {
 				l.log.Warn("a command is not understood", zap.String("command", m.ID), zap.Error(err))
 			} else {
+				l.learn(c.Update)
 				l.commands.put(c)
 			}
 			advance(l, m.ID)

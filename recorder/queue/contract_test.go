@@ -41,6 +41,19 @@ func client(t *testing.T, url string) *redis.Client {
 	return c
 }
 
+// expired waits until a job's lease has been over for so long, by Redis's clock.
+func expired(t *testing.T, url, id string, ago time.Duration) {
+	t.Helper()
+	c := client(t, url)
+	require.Eventually(t, func() bool {
+		until, err := c.HGet(t.Context(), "{tapedeck}:job:"+id, "lease_until").Int64()
+		require.NoError(t, err)
+		now, err := c.Time(t.Context()).Result()
+		require.NoError(t, err)
+		return now.After(time.UnixMilli(until).Add(ago))
+	}, patience, 20*time.Millisecond)
+}
+
 // fixture is the contract's view of one Redis; each part has its own prefix.
 func fixture(t *testing.T, url string) recordertest.QueueFixture {
 	prefix := "p" + time.Now().Format("150405.000000000")

@@ -271,7 +271,7 @@ func TestLifeOfAnEarlierLife(t *testing.T) {
 	l := claim(t, first)
 	require.NoError(t, l.Report(t.Context(), as(l.Recording(), recorder.StatusActive)))
 	l.Abandon()
-	time.Sleep(4 * testTTL) // long expired
+	expired(t, r.URL(), "mine", 3*testTTL)
 	second := open(t, r.URL(), testOptions(t, "w1"))
 	ctx, cancel := context.WithTimeout(t.Context(), testTTL)
 	defer cancel()

@@ -90,10 +90,8 @@ func (q *Queue) endOrphan(ctx context.Context, id string, now time.Time) error {
 	if err != nil || there {
 		return err
 	}
-	rec := s.rec.Clone()
 	cause := recorder.Errorf(recorder.CodeWorkerLost, "the job's entry was deleted from the stream, and no worker has the job")
-	rec.Status = recorder.StatusFailed
-	rec.Fail(cause, recorder.CodeWorkerLost, recorder.EndWorkerLost)
+	rec := recorder.ConcludeLost(s.rec, cause, recorder.EndWorkerLost, q.opts.Now().UnixNano())
 	e := entry{id: s.entry}
 	if json.Unmarshal([]byte(s.job), &e.job) != nil { // redacted already
 		e.job = recorder.Job{}

@@ -54,12 +54,13 @@ func TestTidy(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, recorder.StatusFailed, s.status)
 	assert.Equal(t, recorder.EndWorkerLost, s.rec.EndReason)
+	assert.Equal(t, recorder.FileEmpty, s.rec.Files[0].State, "nothing of an ended job looks alive")
 
 	require.NoError(t, q.rdb.XGroupCreateConsumer(ctx, q.keys.jobs(), group, "gone").Err())
-	time.Sleep(20 * time.Millisecond) // it idles
-	n, err := q.run(ctx, q.scripts.sweep, []string{q.keys.jobs()}, group, 1)
-	require.NoError(t, err)
-	assert.GreaterOrEqual(t, n, int64(1))
+	require.Eventually(t, func() bool {
+		n, err := q.run(ctx, q.scripts.sweep, []string{q.keys.jobs()}, group, 1)
+		return err == nil && integer(n) >= 1
+	}, 20*time.Second, time.Millisecond, "it idles for a moment first")
 }
 
 func TestSweepEmbedded(t *testing.T) {

@@ -1,7 +1,9 @@
 package queue
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -22,7 +24,6 @@ type Previous struct {
 type lease struct {
 	q        *Queue
 	log      *zap.Logger
-	scrub    recorder.Scrubber
 	fence    string
 	op       string // of the claim
 	created  string
@@ -35,6 +36,10 @@ type lease struct {
 	stop     context.CancelFunc
 	lost     chan struct{}
 	commands *inbox
+
+	hiding sync.Mutex // guards scrub and added, also where mu is held
+	scrub  recorder.Scrubber
+	added  []string // stream URLs that updates brought
 
 	sending sync.Mutex
 	wake    chan struct{} // there is something to report
@@ -193,20 +198,22 @@ func (l *lease) persist(ctx context.Context, act func() (string, error)) error {
 
 // Release gives the job back: after a pause that grows with the tries it is
 // claimed before new work, by any worker. A job that was tried too often ends as
-// failed instead. Without a cause the try does not count and there is no pause.
-func (l *lease) Release(ctx context.Context, cause error) error {
+// failed instead. Without a cause there is no pause.
+func (l *lease) Release(ctx context.Context, cause error, counts bool) error {
 	l.mu.Lock()
 	rec := l.now.Clone()
 	l.mu.Unlock()
-	if cause != nil && l.tries >= l.q.opts.MaxAttempts {
-		rec.Error = l.scrub.Error(recorder.AsError(cause, recorder.CodeInternal))
-		rec.Status, rec.EndReason = recorder.StatusFailed, recorder.EndTooManyTries
+	if counts && l.tries >= l.q.opts.MaxAttempts {
+		why := recorder.AsError(cmp.Or(cause, errTriedTooOften), recorder.CodeInternal)
+		rec.Error, rec.EndReason = nil, "" // of an earlier attempt
+		rec = recorder.ConcludeLost(rec, l.scrubber().Error(why), recorder.EndTooManyTries, l.q.opts.Now().UnixNano())
 		return l.persist(ctx, func() (string, error) { return l.end(ctx, rec, rec.Error.Message) })
 	}
 	delay, free := time.Duration(0), ""
-	if cause == nil {
+	if !counts {
 		free = "1"
-	} else {
+	}
+	if cause != nil {
 		delay = min(l.q.opts.RetryDelay<<min(max(l.tries-1, 0), 16), l.q.opts.LeaseTTL)
 	}
 	rec = l.own(rec)
@@ -227,6 +234,8 @@ func (l *lease) Release(ctx context.Context, cause error) error {
 	})
 }
 
+var errTriedTooOften = errors.New("tried too often")
+
 // fenced reads the answer of report.lua, release.lua and renew.lua.
 func fenced(answer any) string {
 	switch integer(answer) {
@@ -239,27 +248,46 @@ func fenced(answer any) string {
 	}
 }
 
+// learn notes the secrets of an update, which errors and results may quote.
+func (l *lease) learn(u recorder.Update) {
+	if len(u.AddStreamURLs) == 0 {
+		return
+	}
+	job := l.Job()
+	l.hiding.Lock()
+	defer l.hiding.Unlock()
+	l.added = append(l.added, u.AddStreamURLs...)
+	l.scrub = l.scrub.With(job, l.added...)
+}
+
+func (l *lease) scrubber() recorder.Scrubber {
+	l.hiding.Lock()
+	defer l.hiding.Unlock()
+	return l.scrub
+}
+
 // own puts what the queue knows best into a recording and hides the job's
 // secrets wherever free text could carry them.
 func (l *lease) own(rec recorder.Recording) recorder.Recording {
 	rec = rec.Clone()
 	rec.ID, rec.Worker, rec.Attempt = l.before.ID, l.q.opts.Worker, l.before.Attempt
 	rec.CreatedAt = l.before.CreatedAt
-	rec.Error = l.scrub.Error(rec.Error)
+	scrub := l.scrubber()
+	rec.Error = scrub.Error(rec.Error)
 	for i := range rec.Files {
-		rec.Files[i].Error = l.scrub.Text(rec.Files[i].Error)
-		rec.Files[i].Location = l.scrub.Text(rec.Files[i].Location)
+		rec.Files[i].Error = scrub.Text(rec.Files[i].Error)
+		rec.Files[i].Location = scrub.Text(rec.Files[i].Location)
 	}
 	for i := range rec.Streams {
-		rec.Streams[i].Error = l.scrub.Text(rec.Streams[i].Error)
+		rec.Streams[i].Error = scrub.Text(rec.Streams[i].Error)
 	}
 	if rec.Diagnosis != nil {
 		d := *rec.Diagnosis
 		d.Console = append([]string(nil), d.Console...)
 		for i := range d.Console {
-			d.Console[i] = l.scrub.Text(d.Console[i])
+			d.Console[i] = scrub.Text(d.Console[i])
 		}
-		d.PageError, d.NetError = l.scrub.Text(d.PageError), l.scrub.Text(d.NetError)
+		d.PageError, d.NetError = scrub.Text(d.PageError), scrub.Text(d.NetError)
 		rec.Diagnosis = &d
 	}
 	return rec

@@ -157,7 +157,7 @@ func (m *model) step() {
 		}
 	case l != nil:
 		cause := []error{nil, errors.New("no display")}[m.rnd.IntN(2)]
-		if m.obeyed(l, l.Release(ctx, cause), "a release") {
+		if m.obeyed(l, l.Release(ctx, cause, cause != nil), "a release") {
 			s, err := w.q.load(ctx, l.before.ID)
 			require.NoError(m.t, err)
 			m.ended[l.before.ID] = s.status.Ended()

@@ -76,7 +76,7 @@ func TestNoSecretIsLeft(t *testing.T) {
 	job.ID = "unlucky"
 	require.NoError(t, q.Enqueue(ctx, job))
 	for range queue.DefaultMaxAttempts {
-		require.NoError(t, claim(t, q).Release(ctx, fmt.Errorf("cannot reach %s", job.Streams[0].URLs[0])))
+		require.NoError(t, claim(t, q).Release(ctx, fmt.Errorf("cannot reach %s", job.Streams[0].URLs[0]), true))
 	}
 	job.ID = "stopped"
 	require.NoError(t, q.Enqueue(ctx, job))
@@ -107,4 +107,24 @@ func TestNoSecretIsLeft(t *testing.T) {
 	}
 	assert.Contains(t, all, "{tapedeck}:dead")
 	assert.NotContains(t, all, "{tapedeck}:commands:")
+}
+
+// What an update brought is as secret as what the job came with.
+func TestSecretsOfUpdates(t *testing.T) {
+	t.Parallel()
+	r := recordertest.StartRedis(t)
+	q := open(t, r.URL(), testOptions(t, "w1"))
+	require.NoError(t, q.Enqueue(t.Context(), recordertest.WebJob("updated")))
+	l := claim(t, q)
+	const url = "rtmp://ingest.example.com/app/added-5ecret-key"
+	require.NoError(t, q.Update(t.Context(), "updated", recorder.Update{AddStreamURLs: []string{url}}))
+	require.Equal(t, recorder.CommandUpdate, (<-l.Commands()).Kind)
+	rec := as(l.Recording(), recorder.StatusActive)
+	rec.Streams = []recorder.StreamResult{{State: recorder.StreamRetrying, Error: "refused " + url}}
+	require.NoError(t, l.Report(t.Context(), rec))
+	require.NoError(t, l.Release(t.Context(), fmt.Errorf("cannot reach %s", url), true))
+	all, err := client(t, r.URL()).XRange(t.Context(), "{tapedeck}:events", "-", "+").Result()
+	require.NoError(t, err)
+	assert.Contains(t, fmt.Sprint(all), "refused")
+	assert.NotContains(t, fmt.Sprint(all), "added-5ecret-key")
 }

@@ -124,10 +124,10 @@ func (q *Queue) ownGrace(now time.Time) time.Duration {
 
 // exhaust ends a job that was tried too often.
 func (q *Queue) exhaust(ctx context.Context, e entry, before state) (string, error) {
-	rec := before.rec.Clone()
 	cause := recorder.Errorf(recorder.CodeWorkerLost, "tried %d times, and no worker saw it through", before.tries)
-	rec.Fail(cause, recorder.CodeWorkerLost, recorder.EndTooManyTries)
-	rec.Status, rec.EndReason = recorder.StatusFailed, recorder.EndTooManyTries
+	rec := before.rec.Clone()
+	rec.EndReason = "" // of an earlier attempt
+	rec = recorder.ConcludeLost(rec, cause, recorder.EndTooManyTries, q.opts.Now().UnixNano())
 	word, err := q.finish(ctx, ending{
 		mode: "rev", fence: before.fence, rev: before.rev, op: nonce(), entry: e, created: before.created,
 		rec: rec, worker: before.worker, attempt: before.attempt, reason: cause.Message,

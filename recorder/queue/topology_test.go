@@ -124,10 +124,10 @@ func TestClaimOrder(t *testing.T) {
 	assert.ElementsMatch(t, []string{"n0", "n1"}, []string{a.lease.Job().ID, b.lease.Job().ID})
 
 	require.NoError(t, a.lease.Report(t.Context(), as(a.lease.Recording(), recorder.StatusStarting)))
-	expired := a.lease.Job().ID
+	abandoned := a.lease.Job().ID
 	a.lease.Abandon()
-	time.Sleep(2 * testTTL) // it expires
+	expired(t, r.URL(), abandoned, testTTL)
 	l := claim(t, q2)
-	assert.Equal(t, expired, l.Job().ID, "expired leases come before new work")
+	assert.Equal(t, abandoned, l.Job().ID, "expired leases come before new work")
 	assert.Equal(t, "n2", claim(t, q2).Job().ID)
 }

@@ -114,6 +114,7 @@ type FakeLease struct {
 	finished  []recorder.Recording
 	released  bool
 	cause     error
+	counted   bool
 	abandoned bool
 }
 
@@ -172,9 +173,9 @@ func (l *FakeLease) Finish(_ context.Context, rec recorder.Recording) error {
 }
 
 // Release implements recorder.Lease.
-func (l *FakeLease) Release(_ context.Context, cause error) error {
+func (l *FakeLease) Release(_ context.Context, cause error, counts bool) error {
 	l.mu.Lock()
-	l.released, l.cause = true, cause
+	l.released, l.cause, l.counted = true, cause, counts
 	l.mu.Unlock()
 	l.end()
 	return nil
@@ -205,6 +206,7 @@ type LeaseEnd struct {
 	Finished  []recorder.Recording
 	Released  bool
 	Cause     error // of the release
+	Counted   bool  // the release, as a try
 	Abandoned bool
 }
 
@@ -212,5 +214,5 @@ type LeaseEnd struct {
 func (l *FakeLease) End() LeaseEnd {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return LeaseEnd{slices.Clone(l.reports), slices.Clone(l.finished), l.released, l.cause, l.abandoned}
+	return LeaseEnd{slices.Clone(l.reports), slices.Clone(l.finished), l.released, l.cause, l.counted, l.abandoned}
 }

@@ -53,6 +53,7 @@ func QueueContract(t *testing.T, open func(t *testing.T) QueueFixture) {
 		{"takeover and fence", queueTakeover},
 		{"release and too many tries", queueRelease},
 		{"release without a cause", queueReleaseFree},
+		{"release that does not count", queueReleaseUncounted},
 		{"adopt", queueAdopt},
 		{"amend", queueAmend},
 		{"illegal reports", queueIllegal},
@@ -213,7 +214,7 @@ func queueNames(t *testing.T, f QueueFixture) {
 			assert.Equal(t, announced, names(l.Recording()), room)
 			again := recorder.NewRecording(l.Job(), time.Unix(0, l.Recording().CreatedAt))
 			assert.Equal(t, announced, names(again), "what a worker works out of its lease")
-			require.NoError(t, l.Release(ctx, nil))
+			require.NoError(t, l.Release(ctx, nil, false))
 		}
 		require.NoError(t, q.Stop(ctx, job.ID, ""))
 		assert.Equal(t, announced, names(one(t, q, job.ID)))

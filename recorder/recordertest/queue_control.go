@@ -145,7 +145,7 @@ func queueCancelled(t *testing.T, f QueueFixture) {
 		go func() {
 			l, err := q.Claim(ctx)
 			if err == nil {
-				err = errors.Join(errors.New("claimed "+l.Job().ID), l.Release(ctx, nil))
+				err = errors.Join(errors.New("claimed "+l.Job().ID), l.Release(ctx, nil, false))
 			}
 			done <- err
 		}()

@@ -43,7 +43,7 @@ func queueRelease(t *testing.T, f QueueFixture) {
 		l := claim(t, q)
 		assert.Equal(t, try, l.Recording().Attempt)
 		cause := recorder.Errorf(recorder.CodeSessionDied, "chrome died of token-that-is-secret")
-		require.NoError(t, l.Release(ctx, cause))
+		require.NoError(t, l.Release(ctx, cause, true))
 		require.ErrorIs(t, l.Finish(ctx, with(l.Recording(), recorder.StatusComplete)), recorder.ErrLeaseLost)
 	}
 	rec := one(t, q, "again")
@@ -51,6 +51,7 @@ func queueRelease(t *testing.T, f QueueFixture) {
 	assert.Equal(t, recorder.EndTooManyTries, rec.EndReason)
 	assert.Equal(t, recorder.CodeSessionDied, rec.Error.Code)
 	assert.NotContains(t, rec.Error.Message, "token-that-is-secret")
+	assert.Equal(t, recorder.FileEmpty, rec.Files[0].State, "nothing of an ended job looks alive")
 	require.Len(t, f.Dead(), 1)
 	assert.NotContains(t, f.Dead()[0], "token-that-is-secret")
 	noClaim(t, q, f.LeaseTTL)
@@ -63,11 +64,25 @@ func queueReleaseFree(t *testing.T, f QueueFixture) {
 	for range f.MaxAttempts + 2 {
 		l := claim(t, q)
 		assert.Equal(t, "drained", l.Job().ID, "what was given back comes before new work")
-		require.NoError(t, l.Release(ctx, nil))
+		require.NoError(t, l.Release(ctx, nil, false))
 		assert.Equal(t, recorder.StatusQueued, one(t, q, "drained").Status)
 	}
 	require.NoError(t, q.Stop(ctx, "drained", ""))
 	assert.Equal(t, "second", claim(t, q).Job().ID)
+}
+
+// What failed for the worker's sake waits a moment, so that another job or
+// another worker comes first, and is never tried too often.
+func queueReleaseUncounted(t *testing.T, f QueueFixture) {
+	ctx, q := queueCtx(t), f.Open("w1")
+	require.NoError(t, q.Enqueue(ctx, WebJob("again")))
+	for range f.MaxAttempts + 2 {
+		l := claim(t, q)
+		require.Equal(t, "again", l.Job().ID)
+		require.NoError(t, l.Release(ctx, recorder.Errorf(recorder.CodeUnavailable, "no display"), false))
+		assert.Equal(t, recorder.StatusQueued, one(t, q, "again").Status)
+	}
+	assert.Empty(t, f.Dead())
 }
 
 func queueAdopt(t *testing.T, f QueueFixture) {

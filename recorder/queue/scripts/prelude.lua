@@ -14,6 +14,25 @@ local function ended(status)
   return status == 'complete' or status == 'failed' or status == 'aborted' or status == 'limit_reached'
 end
 
+-- standing_of compares the owner and the fence of a lease with a job's {status,
+-- owner, fence}: 1 the job is this lease's; 0 another owner has it, or it ended;
+-- -1 Redis forgot the state or this claim (a lower fence is stored): restore it.
+local function standing_of(owner, fence, h)
+  if not h[1] then
+    return -1
+  end
+  if ended(h[1]) then
+    return 0
+  end
+  if h[2] == owner and h[3] == fence then
+    return 1
+  end
+  if tonumber(h[3]) < tonumber(fence) then
+    return -1
+  end
+  return 0
+end
+
 local function stored(jobs, entry)
   if not entry or entry == '' then
     return false

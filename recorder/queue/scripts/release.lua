@@ -6,22 +6,15 @@
 -- ARGV[4] lease ms         ARGV[5] delay ms    ARGV[6] group      ARGV[7] worker
 -- ARGV[8] entry            ARGV[9] recording   ARGV[10] updated ns
 -- ARGV[11] id              ARGV[12] events kept   ARGV[13] '1' when this try does not count
--- Answer: 1 given back, or was before; 0 lost; -1 forgotten, see renew.
+-- Answer: 1 given back, or was before; otherwise the standing (see prelude),
+-- -1 also when the entry is gone.
 local h = redis.call('HMGET', KEYS[1], 'status', 'owner', 'fence', 'op', 'tries')
-if not h[1] then
-  return -1
-end
-if h[4] == ARGV[3] then
+if h[1] and h[4] == ARGV[3] then
   return 1
 end
-if ended(h[1]) then
-  return 0
-end
-if h[2] ~= ARGV[1] or h[3] ~= ARGV[2] then
-  if tonumber(h[3]) < tonumber(ARGV[2]) then
-    return -1
-  end
-  return 0
+local standing = standing_of(ARGV[1], ARGV[2], h)
+if standing ~= 1 then
+  return standing
 end
 if not stored(KEYS[2], ARGV[8]) then
   return -1

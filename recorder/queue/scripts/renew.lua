@@ -2,22 +2,13 @@
 --
 -- KEYS[1] {p}:job:<id>  KEYS[2] {p}:jobs  KEYS[3] {p}:pulse
 -- ARGV[1] owner  ARGV[2] fence  ARGV[3] lease ms  ARGV[4] group  ARGV[5] worker  ARGV[6] entry
--- Answer: 1 renewed; 0 another owner has it, or it ended; -1 Redis forgot the state,
--- the entry or this claim (a lower fence is stored): restore it.
+-- Answer: 1 renewed; otherwise the standing (see prelude), -1 also when the entry is gone.
 local h = redis.call('HMGET', KEYS[1], 'status', 'owner', 'fence')
 local now, ttl = now_ms(), tonumber(ARGV[3])
 resting(KEYS[3], now, ttl)
-if not h[1] then
-  return -1
-end
-if ended(h[1]) then
-  return 0
-end
-if h[2] ~= ARGV[1] or h[3] ~= ARGV[2] then
-  if tonumber(h[3]) < tonumber(ARGV[2]) then
-    return -1
-  end
-  return 0
+local standing = standing_of(ARGV[1], ARGV[2], h)
+if standing ~= 1 then
+  return standing
 end
 redis.call('HSET', KEYS[1], 'lease_until', whole(now + ttl))
 if not stored(KEYS[2], ARGV[6]) then
