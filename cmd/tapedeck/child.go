@@ -44,8 +44,9 @@ func (a *app) childCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// A terminal's Ctrl-C and a supervisor's TERM reach the whole group; the
 			// worker decides what they mean. A worker that died leaves a broken pipe behind,
-			// which must not kill us before the file is finalised.
-			signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+			// which must not kill us before the file is finalised. Caught and not looked at
+			// rather than ignored: Chrome, Xvfb and PulseAudio would inherit the latter.
+			signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 			reports := os.NewFile(reportFD, "reports")
 			return child.Serve(cmd.Context(), a.in, reports, a.prepareChild, func() { os.Exit(exitFailed) })
 		},

@@ -45,7 +45,7 @@ same with any Redis client. Prints the job's id.`,
 		},
 	}
 	redisFlag(cmd)
-	f.register(cmd.Flags())
+	f.register(cmd.Flags(), "the worker's")
 	fl := cmd.Flags()
 	fl.StringVar(&f.source.URL, "url", "", "web page to record")
 	fl.StringVar(&f.source.RoomName, "room", "", "room to record")

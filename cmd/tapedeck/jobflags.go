@@ -28,7 +28,8 @@ type encodingFlags struct {
 	uploadURL                string
 }
 
-func (e *encodingFlags) register(f *pflag.FlagSet) {
+// register adds the flags; whose says whose keys --s3 uses.
+func (e *encodingFlags) register(f *pflag.FlagSet, whose string) {
 	f.StringVar(&e.size, "size", "", "picture size, such as 1280x720 (default) or 720x1280")
 	f.IntVar(&e.fps, "fps", 0, "frames per second, 1 to 60 (default 30)")
 	f.StringVar(&e.preset, "preset", "", "one of "+strings.Join(recorder.PresetNames(), ", "))
@@ -42,7 +43,7 @@ func (e *encodingFlags) register(f *pflag.FlagSet) {
 	f.DurationVar(&e.startTimeout, "start-timeout", 0, "how long the page may take to start (default 30s)")
 	f.IntVar(&e.reloads, "reload-attempts", recorder.DefaultReloadAttempts, "how often a page that fails or crashes is loaded again")
 	f.BoolVar(&e.noManifest, "no-manifest", false, "write no <file>.json beside the recording")
-	f.StringVar(&e.s3, "s3", "", "upload to s3://bucket/key; credentials come from the environment as with every AWS tool")
+	f.StringVar(&e.s3, "s3", "", "upload to s3://bucket/key; credentials come from "+whose+" environment as with every AWS tool")
 	f.StringVar(&e.s3Region, "s3-region", "", "region of the bucket")
 	f.StringVar(&e.s3Endpoint, "s3-endpoint", "", "URL of an S3-compatible server")
 	f.BoolVar(&e.s3PathStyle, "s3-path-style", false, "address the bucket in the path, not in the host name")

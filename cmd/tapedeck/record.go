@@ -37,8 +37,8 @@ func (a *app) recordCommand() *cobra.Command {
 AAC), .webm (VP8 and Opus), .ogg (Opus) or .mp3.
 
 Ctrl-C ends the recording and finalises the file; a second Ctrl-C skips
-everything a whole file does not need. The recording is kept in the spool until
-it is verified at its destination.`,
+everything a whole file does not need, a third one kills. The recording is kept
+in the spool until it is verified at its destination.`,
 		Example: `  tapedeck record https://example.com -o out.mp4 --duration 30s
   tapedeck record https://example.com --rtmp @stream-url.txt -o copy.mp4
   tapedeck record https://example.com --s3 s3://recordings/talk.mp4`,
@@ -47,7 +47,7 @@ it is verified at its destination.`,
 			return a.record(cmd, args[0], &f)
 		},
 	}
-	f.register(cmd.Flags())
+	f.register(cmd.Flags(), "the")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "", "file to write, .mp4, .webm, .ogg or .mp3")
 	cmd.Flags().BoolVar(&f.awaitStart, "await-start", false, "wait for the page to log START_RECORDING")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the result as JSON")
@@ -76,7 +76,7 @@ func (a *app) record(cmd *cobra.Command, url string, f *recordFlags) error {
 		return err
 	}
 	runner := a.newRecorder(log)
-	commands, now2, stopSignals := interrupts()
+	commands, now2, stopSignals := interrupts(log)
 	defer stopSignals()
 	rec := runner.Run(cmd.Context(), entry.Task(), commands, saving(entry, live.report(log), log))
 	return a.deliverNow(cmd.Context(), entry, rec, now2, f, live)
@@ -177,8 +177,8 @@ func (a *app) recordLog(job recorder.Job, live *liveLine) *zap.Logger {
 }
 
 // interrupts turns Ctrl-C and SIGTERM into commands: stop, then stop now. The
-// second channel is closed at the second signal.
-func interrupts() (<-chan recorder.Command, <-chan struct{}, func()) {
+// second channel is closed at the second signal. A third one ends the process.
+func interrupts(log *zap.Logger) (<-chan recorder.Command, <-chan struct{}, func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	commands := make(chan recorder.Command, 2)
@@ -191,9 +191,13 @@ func interrupts() (<-chan recorder.Command, <-chan struct{}, func()) {
 				return
 			}
 			commands <- recorder.Command{Kind: recorder.CommandStop, Reason: recorder.EndStopped, Now: n > 0}
-			if n > 0 {
-				close(second)
+			if n == 0 {
+				log.Warn("ending: the recording is finalised and delivered; a second signal leaves what is not delivered to the spool")
+				continue
 			}
+			signal.Stop(signals)
+			log.Warn("ending at once; a third signal kills")
+			close(second)
 		}
 	}()
 	return commands, second, func() {

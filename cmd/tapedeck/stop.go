@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"tapedeck/recorder"
@@ -17,6 +19,10 @@ func (a *app) stopCommand() *cobra.Command {
 				return err
 			}
 			defer q.Close()
+			found, err := q.List(cmd.Context(), recorder.Filter{IDs: args})
+			if err == nil && len(found) == 1 && found[0].Status == recorder.StatusEnding {
+				fmt.Fprintf(a.err, "tapedeck: job %s is ending already: what is still being finalised is hurried, deliveries go on\n", args[0])
+			}
 			return q.Stop(cmd.Context(), args[0], recorder.EndStopped)
 		},
 	}

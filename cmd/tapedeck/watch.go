@@ -32,6 +32,16 @@ func (a *app) watchCommand() *cobra.Command {
 				return err
 			}
 			defer q.Close()
+			if untilEnd && after == "" && len(args) == 1 {
+				found, err := q.List(ctx, recorder.Filter{IDs: args})
+				if err != nil {
+					return err
+				}
+				if len(found) == 1 && found[0].Status.Ended() { // its event was the last one
+					a.printEvent(recorder.Event{Type: recorder.EventEnded, At: found[0].UpdatedAt, Recording: found[0]}, asJSON)
+					return nil
+				}
+			}
 			err = q.Watch(ctx, after, func(e recorder.Event) bool {
 				if len(args) == 1 && e.Recording.ID != args[0] {
 					return true

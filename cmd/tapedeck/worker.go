@@ -58,6 +58,9 @@ Uploads that are not done by then go on when the worker is started again.`,
 func (a *app) worker(cmd *cobra.Command, f workerFlags) error {
 	if cmd.Flags().Changed("max-jobs") {
 		a.config.Worker.MaxJobs = f.maxJobs
+		if err := a.config.validate(); err != nil {
+			return err
+		}
 	}
 	if err := a.redisConfig(cmd); err != nil {
 		return err
@@ -82,9 +85,8 @@ func (a *app) worker(cmd *cobra.Command, f workerFlags) error {
 }
 
 func (a *app) runWorker(ctx context.Context, hurry <-chan struct{}, storage upload.Storage, log *zap.Logger) error {
-	// The queue outlives the drain's begin: running jobs report to their end.
-	q, err := a.openQueue(context.WithoutCancel(ctx), a.config.Worker.ID, log)
-	if err != nil {
+	q, err := a.awaitQueue(ctx, log)
+	if q == nil {
 		return err
 	}
 	defer q.Close()
@@ -110,6 +112,32 @@ func (a *app) runWorker(ctx context.Context, hurry <-chan struct{}, storage uplo
 	}
 	log.Info("worker is down")
 	return nil
+}
+
+// The pauses between tries to reach a Redis that is away when a worker starts.
+const (
+	firstPause   = 250 * time.Millisecond
+	longestPause = 10 * time.Second
+)
+
+// awaitQueue tries until Redis is there: machines start in any order, and a
+// supervisor that gives up on a worker would leave its spool undelivered. The
+// queue is nil when the URL is wrong, or, without an error, when ctx ends first.
+func (a *app) awaitQueue(ctx context.Context, log *zap.Logger) (*queue.Queue, error) {
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		// The queue outlives the drain's begin: running jobs report to their end.
+		q, err := a.openQueue(context.WithoutCancel(ctx), a.config.Worker.ID, log)
+		if recorder.CodeOf(err) != recorder.CodeUnavailable {
+			return q, err
+		}
+		log.Warn("Redis is away, nothing is taken until it answers", zap.Error(err), zap.Duration("next_try", pause))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			log.Info("stopped before Redis was there")
+			return nil, nil
+		}
+	}
 }
 
 // beat tells the pool about this worker until it is stopped.
