@@ -102,7 +102,6 @@ func TestMistakes(t *testing.T) {
 		{name: "variable", args: "list", env: []string{"TAPEDECK_WORKER_MAX_JOBS=many"}, code: 2, says: "TAPEDECK_ & many"},
 		{name: "no Redis URL", args: "list --redis localhost:6379", code: 2, says: "redis & redis://"},
 		{name: "no Redis", args: "list --redis redis://127.0.0.1:1", code: 1, says: "redis://127.0.0.1:1 & refused"},
-		{name: "no Redis for a worker", args: "worker --redis redis://127.0.0.1:1", code: 1, says: "redis://127.0.0.1:1 & refused"},
 		{name: "no id", args: "stop", code: 2, says: "give one job id & stop ID"},
 		{name: "no change", args: "update x", code: 2, says: "add_stream_urls & remove_stream_urls"},
 	} {
@@ -165,6 +164,17 @@ func TestInterrupted(t *testing.T) {
 		t.Logf("ended %v after the second signal with code %d", time.Since(again), c.code)
 		assert.Less(t, time.Since(again), 3*time.Second)
 		probe(t, h.path("out.mp4")).requireWhole(t, 30)
+	})
+	t.Run("three times", func(t *testing.T) {
+		h := newHome(t)
+		c := h.startRecord(page.URL+"/markers?start=0&end=500", "--await-start", "--upload-url", page.URL+"/silent-server")
+		c.await(c.stderr, `"msg":"ending"`, 30*time.Second)
+		c.signal(syscall.SIGINT)
+		c.await(c.stderr, "a second signal leaves", 5*time.Second)
+		c.signal(syscall.SIGINT)
+		c.await(c.stderr, "a third signal kills", 5*time.Second)
+		c.signal(syscall.SIGINT)
+		assert.Equal(t, 128+int(syscall.SIGINT), c.wait(time.Second))
 	})
 	t.Run("before the start", func(t *testing.T) {
 		h := newHome(t)

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,13 +26,13 @@ type home struct {
 	mu       sync.Mutex
 	commands []*command
 	seen     map[recordertest.Process]bool
-	servers  map[string]int // displays that were ours, and their Xvfb
+	displays map[string]bool // that were ours
 }
 
 func newHome(t testing.TB) *home {
 	t.Helper()
 	name := regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(t.Name(), "-")
-	h := &home{t: t, dir: filepath.Join(ground, name), seen: map[recordertest.Process]bool{}, servers: map[string]int{}}
+	h := &home{t: t, dir: filepath.Join(ground, name), seen: map[recordertest.Process]bool{}, displays: map[string]bool{}}
 	require.NoError(t, os.MkdirAll(h.dir, 0o755))
 	// Short, for sockets are made in it, and passable for Chrome's user.
 	var err error
@@ -69,27 +68,39 @@ func (h *home) look() []recordertest.Process {
 	for _, p := range found {
 		h.seen[p] = true
 	}
-	for display, pid := range displays() {
-		for _, p := range found {
-			if p.PID == pid {
-				h.servers[display] = pid
-			}
+	for _, p := range found {
+		if display := displayOf(p.PID); display != "" {
+			h.displays[display] = true
 		}
 	}
 	return found
 }
 
-// displays gives the X displays that have a lock, and who holds it.
-func displays() map[string]int {
-	owners := map[string]int{}
-	locks, _ := filepath.Glob("/tmp/.X*-lock")
-	for _, lock := range locks {
-		text, err := os.ReadFile(lock)
-		if pid, bad := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && bad == nil {
-			owners[strings.TrimSuffix(strings.TrimPrefix(filepath.Base(lock), ".X"), "-lock")] = pid
+// displayOf gives the number of the X display a process listens for. With
+// -displayfd Xvfb makes no lock, so its socket tells (proc_net(5): the inode is
+// the seventh column, the path the eighth).
+func displayOf(pid int) string {
+	known, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		return ""
+	}
+	sockets := map[string]string{}
+	for line := range strings.Lines(string(known)) {
+		f := strings.Fields(line)
+		if len(f) != 8 {
+			continue
+		}
+		if number, ok := strings.CutPrefix(f[7], "/tmp/.X11-unix/X"); ok {
+			sockets["socket:["+f[6]+"]"] = number
 		}
 	}
-	return owners
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, file := range files {
+		if target, err := os.Readlink(file); err == nil && sockets[target] != "" {
+			return sockets[target]
+		}
+	}
+	return ""
 }
 
 // sessions lists the directories of sessions that are there.
@@ -102,18 +113,9 @@ func (h *home) sessions() []string {
 func (h *home) displayFiles() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	owners := displays()
 	var left []string
-	for display, pid := range h.servers {
-		owner, locked := owners[display]
-		if locked && owner != pid {
-			continue // the next session of somebody took the number
-		}
-		for _, path := range []string{"/tmp/.X" + display + "-lock", "/tmp/.X11-unix/X" + display} {
-			if _, err := os.Lstat(path); err == nil {
-				left = append(left, path)
-			}
-		}
+	for display := range h.displays {
+		left = append(left, recordertest.StaleDisplay(h.t, display)...)
 	}
 	return left
 }

@@ -54,6 +54,7 @@ func TestNothingIsLeft(t *testing.T) {
 			c.await(c.stderr, `"msg":"active"`, recordStart)
 			c.awaitFile(h.path("spool", "*", "media-0.mp4"), 15_000, 30*time.Second)
 			assert.Greater(t, len(h.look()), 5)
+			assert.NotEmpty(t, h.displays, "the display is known, or nobody would miss its socket")
 			c.kill()
 		}},
 		{"terminated", func() {
