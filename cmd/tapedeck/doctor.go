@@ -52,7 +52,7 @@ an unhealthy worker ends its recordings.`,
 				return err
 			}
 			for _, f := range findings {
-				if !f.OK && !(quick && f.Passing) {
+				if !f.OK && (!quick || !f.Passing) {
 					return silentError{errors.New("something is missing")}
 				}
 			}
