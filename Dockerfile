@@ -36,6 +36,8 @@ ENV TAPEDECK_SPOOL=/var/lib/tapedeck/spool
 WORKDIR /var/lib/tapedeck
 USER 10001
 
+# Unhealthy means that nothing can be recorded. Redis away or a full disk does
+# not: a restart would end the recordings that go on through it.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
     CMD ["/usr/local/bin/tapedeck", "doctor", "--quick"]
 ENTRYPOINT ["/usr/bin/tini", "--", "/usr/local/bin/tapedeck"]

@@ -134,7 +134,7 @@ func examineGStreamer() finding {
 	}
 	return finding{
 		Name: "GStreamer", Detail: "missing: " + strings.Join(missing, ", "),
-		Remedy: "run build/setup.sh runtime, or install gstreamer1.0-plugins-{base,good,bad,ugly}, -libav, -x and -pulseaudio",
+		Remedy: "run build/setup.sh runtime, or install gstreamer1.0-plugins-{base,good,bad,ugly}, gstreamer1.0-libav and glib-networking",
 	}
 }
 

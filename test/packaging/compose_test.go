@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 )
@@ -19,6 +20,9 @@ type service struct {
 	SecurityOpt []string `yaml:"security_opt"`
 	ShmSize     string   `yaml:"shm_size"`
 	Privileged  bool     `yaml:"privileged"`
+	Grace       string   `yaml:"stop_grace_period"`
+
+	Environment map[string]string `yaml:"environment"`
 	Healthcheck struct {
 		Test []string `yaml:"test"`
 	} `yaml:"healthcheck"`
@@ -85,5 +89,25 @@ func TestComposeWorker(t *testing.T) {
 	}
 	if !slices.Contains(worker.Volumes, "spool:"+spool) {
 		t.Errorf("volumes %q keep no spool", worker.Volumes)
+	}
+}
+
+// A container that is killed before its drain is over cuts what it records.
+func TestComposeWaitsForADrain(t *testing.T) {
+	worker := composeFile(t).Services["worker"]
+	grace, err := time.ParseDuration(worker.Grace)
+	if err != nil {
+		t.Fatalf("stop_grace_period: %v", err)
+	}
+	drain, err := time.ParseDuration(worker.Environment["TAPEDECK_WORKER_DRAIN_TIMEOUT"])
+	if err != nil {
+		t.Fatalf("TAPEDECK_WORKER_DRAIN_TIMEOUT: %v", err)
+	}
+	const deliver = 2 * time.Minute // the default of worker.deliver_grace
+	if grace <= drain+deliver {
+		t.Errorf("stop_grace_period %s is not longer than drain_timeout %s and deliver_grace %s", grace, drain, deliver)
+	}
+	if worker.Environment["TAPEDECK_WORKER_ID"] == "" {
+		t.Error("TAPEDECK_WORKER_ID is not set: a new container would not know its jobs")
 	}
 }
