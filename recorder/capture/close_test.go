@@ -25,7 +25,7 @@ func TestLeavingPageIsNoticedAndItsPictureStands(t *testing.T) {
 		path string
 		code recorder.Code
 	}{
-		"window.close": {"/close?after=1500", recorder.CodePageClosed},
+		"window.close":                    {"/close?after=1500", recorder.CodePageClosed},
 		"left for one that does not load": {"/leave?after=1500", recorder.CodePageLoad},
 	} {
 		t.Run(name, func(t *testing.T) {

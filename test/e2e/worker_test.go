@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -139,6 +142,29 @@ func TestDrain(t *testing.T) {
 	probe(t, p.stored("third.mp4")).requireWhole(t, 30)
 	p.requireNothingLeft()
 	p.requireSpoolFree("w1")
+}
+
+// TestSignalsReachWhatAChildStarts: a recording's process takes no notice of
+// signals to its group, but what it starts must end when it is told to.
+func TestSignalsReachWhatAChildStarts(t *testing.T) {
+	page, p := recordertest.StartPage(t), startPool(t)
+	p.startWorker("w1")
+	id := p.enqueue(pageJob(page.URL+"/barcode", "talk.mp4", time.Minute))
+	p.awaitActive(id)
+	for _, process := range p.look() {
+		if strings.HasPrefix(process.Command, "/bin/sh") {
+			continue // the janitor must outlive everybody
+		}
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", process.PID))
+		require.NoError(t, err)
+		ignored := regexp.MustCompile(`SigIgn:\s*([0-9a-f]+)`).FindSubmatch(status)
+		require.NotNil(t, ignored)
+		mask, err := strconv.ParseUint(string(ignored[1]), 16, 64)
+		require.NoError(t, err)
+		assert.Zero(t, mask&(1<<(syscall.SIGTERM-1)), "%s ignores SIGTERM", process)
+	}
+	require.Zero(t, p.verb("stop", id).code)
+	p.awaitStatus(id, recorder.StatusComplete, 30*time.Second)
 }
 
 // TestRedisAway hangs Redis for longer than a lease lasts, then kills it, and
