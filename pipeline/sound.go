@@ -182,7 +182,8 @@ func (a *audioSource) meter(pcm []float32, now time.Duration) {
 	a.setPeak(db)
 }
 
-func (a *audioSource) setPeak(db float64) { a.peak.Store(math.Float64bits(db)) }
+// setPeak keeps 0 for "no sound is recorded".
+func (a *audioSource) setPeak(db float64) { a.peak.Store(math.Float64bits(min(db, -0.01))) }
 func (a *audioSource) peakDB() float64    { return math.Float64frombits(a.peak.Load()) }
 
 // stop ends run once it has the sound captured before the given time.

@@ -186,7 +186,7 @@ type Stats struct {
 	Dropped   int64    `json:"dropped,omitempty"`    // captured, not encoded
 	Repeated  int64    `json:"repeated,omitempty"`   // encoded twice for want of a new one
 	Bytes     int64    `json:"bytes,omitempty"`      // of the largest file
-	AudioPeak float64  `json:"audio_peak,omitempty"` // dBFS over the last interval, -inf is -100
+	AudioPeak float64  `json:"audio_peak,omitempty"` // dBFS over the last interval: -100 is silence, full scale -0.01, 0 no sound recorded
 }
 
 // Diagnosis is what a page showed when it failed to start or crashed.

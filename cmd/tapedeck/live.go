@@ -132,7 +132,10 @@ func liveText(rec recorder.Recording) string {
 }
 
 func level(peak float64) string {
-	if peak <= -99 || peak == 0 {
+	switch {
+	case peak == 0:
+		return "off"
+	case peak <= -99:
 		return "silent"
 	}
 	return fmt.Sprintf("%.0f dB", peak)

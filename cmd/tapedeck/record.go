@@ -176,11 +176,20 @@ func (a *app) recordLog(job recorder.Job, live *liveLine) *zap.Logger {
 	return a.logger(live, recorder.NewScrubber(job))
 }
 
+// notifyEnd delivers what asks a process to end: Ctrl-C, a supervisor, and a
+// terminal that closes, unless nohup said that it does not matter.
+func notifyEnd(to chan<- os.Signal) {
+	signal.Notify(to, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(to, syscall.SIGHUP)
+	}
+}
+
 // interrupts turns Ctrl-C and SIGTERM into commands: stop, then stop now. The
 // second channel is closed at the second signal. A third one ends the process.
 func interrupts(log *zap.Logger) (<-chan recorder.Command, <-chan struct{}, func()) {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	notifyEnd(signals)
 	commands := make(chan recorder.Command, 2)
 	second, done := make(chan struct{}), make(chan struct{})
 	go func() {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -212,7 +211,7 @@ func (a *app) storage(outputDir string) (upload.Storage, error) {
 func drainSignals(parent context.Context, log *zap.Logger) (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	notifyEnd(signals)
 	hurry, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		for n := 0; n < 2; n++ {
