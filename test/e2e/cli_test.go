@@ -141,17 +141,19 @@ func TestHelp(t *testing.T) {
 
 func TestInterrupted(t *testing.T) {
 	page := recordertest.StartPage(t)
-	t.Run("once", func(t *testing.T) {
-		h := newHome(t)
-		c := h.startRecord("--json", page.URL+"/barcode", "-o", h.path("out.mp4"), "--await-start")
-		c.awaitFile(h.path("spool", "*", "media-0.mp4"), 15_000, 30*time.Second)
-		c.signal(syscall.SIGINT)
-		assert.Zero(t, c.wait(15*time.Second), c.stderr)
-		rec := c.recording()
-		assert.Equal(t, recorder.StatusComplete, rec.Status)
-		assert.Equal(t, recorder.EndStopped, rec.EndReason)
-		probe(t, h.path("out.mp4")).requireWhole(t, 30)
-	})
+	for _, once := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		t.Run("once: "+once.String(), func(t *testing.T) {
+			h := newHome(t)
+			c := h.startRecord("--json", page.URL+"/barcode", "-o", h.path("out.mp4"), "--await-start")
+			c.awaitFile(h.path("spool", "*", "media-0.mp4"), 15_000, 30*time.Second)
+			c.signal(once)
+			assert.Zero(t, c.wait(15*time.Second), c.stderr)
+			rec := c.recording()
+			assert.Equal(t, recorder.StatusComplete, rec.Status)
+			assert.Equal(t, recorder.EndStopped, rec.EndReason)
+			probe(t, h.path("out.mp4")).requireWhole(t, 30)
+		})
+	}
 	t.Run("twice", func(t *testing.T) {
 		h, hanging := newHome(t), recordertest.NewHangingListener(t)
 		c := h.startRecord("--json", page.URL+"/barcode", "-o", h.path("out.mp4"), "--await-start", "--rtmp", hanging.URL("key-000111222"))
