@@ -149,7 +149,7 @@ func TestCrashedTabIsNoticedAndNeverShown(t *testing.T) {
 	lives, last := 0, 1<<30
 	for i, f := range recordertest.ReadBarcodes(t, file) {
 		require.GreaterOrEqual(t, f.Counter, 0, "frame %d shows something else", i)
-		if f.Counter < last {
+		if f.Counter < last-30 { // a loaded page counts from 0; a grab under load may see a frame twice
 			lives++
 		}
 		last = f.Counter

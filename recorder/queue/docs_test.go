@@ -76,16 +76,9 @@ func TestDocsGo(t *testing.T) {
 func TestDocsPython(t *testing.T) {
 	t.Parallel()
 	code := shown(t, "python")
-	if _, err := exec.LookPath("python3"); err != nil {
-		t.Skip("no python3 here")
-	}
-	if exec.Command("python3", "-c", "import redis").Run() != nil {
-		execute(t, t.TempDir(), "", "python3", "-c", "import ast, sys; ast.parse(sys.argv[1])", code)
-		t.Log("the redis package is not installed: only the syntax was checked")
-		return
-	}
+	const python = "/usr/bin/python3" // Debian's own: set-up gives it the redis package
 	r := recordertest.StartRedis(t)
-	execute(t, t.TempDir(), r.URL(), "python3", "-c", code)
+	execute(t, t.TempDir(), r.URL(), python, "-c", code)
 	requireStoppedJob(t, r.URL())
 }
 
