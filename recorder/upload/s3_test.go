@@ -291,7 +291,8 @@ func TestS3WrongCredentials(t *testing.T) {
 	dest := s.Upload()
 	dest.Secret = "an-entirely-wrong-secret"
 	d := newDeck(t, upload.Options{GiveUpAfter: 300 * time.Millisecond})
-	e := d.entry(one("job", recorder.FileOutput{S3: dest}), noise(10, mib))
+	// Small: a server that refuses before it has read a large body hangs up, and its answer is lost.
+	e := d.entry(one("job", recorder.FileOutput{S3: dest}), noise(10, 4096))
 	rec := deliver(t, e)
 	require.Equal(t, recorder.FileRefused, rec.Files[0].State)
 	require.Contains(t, rec.Files[0].Error, "SignatureDoesNotMatch")
