@@ -49,7 +49,7 @@ func TestSoundServerDies(t *testing.T) {
 	m := probe(t, out.Path)
 	m.requireEven(30, time.Microsecond)
 	require.GreaterOrEqual(t, m.duration(), 2*time.Second)
-	require.InDelta(t, seconds(t, m.Streams[0].Duration), seconds(t, m.Streams[1].Duration), float64(aFrame))
+	require.InDelta(t, recordertest.Seconds(t, m.Streams[0].Duration), recordertest.Seconds(t, m.Streams[1].Duration), float64(aFrame))
 }
 
 func TestNoDisplay(t *testing.T) {
@@ -167,7 +167,7 @@ func TestDisplayHangs(t *testing.T) {
 	m := probe(t, out.Path)
 	m.requireEven(30, time.Microsecond)
 	require.GreaterOrEqual(t, m.duration(), 6*time.Second)
-	require.InDelta(t, seconds(t, m.Streams[0].Duration), seconds(t, m.Streams[1].Duration), float64(aFrame))
+	require.InDelta(t, recordertest.Seconds(t, m.Streams[0].Duration), recordertest.Seconds(t, m.Streams[1].Duration), float64(aFrame))
 	pictures := m.pictures()
 	require.Greater(t, changes(pictures[165:180]), 11, "it moves again")
 	r.xvfb.signal(syscall.SIGCONT)
@@ -184,7 +184,7 @@ func TestSoundServerHangs(t *testing.T) {
 	require.NoError(t, k.end())
 	m := probe(t, out.Path)
 	m.requireEven(30, time.Microsecond)
-	require.InDelta(t, seconds(t, m.Streams[0].Duration), seconds(t, m.Streams[1].Duration), float64(aFrame))
+	require.InDelta(t, recordertest.Seconds(t, m.Streams[0].Duration), recordertest.Seconds(t, m.Streams[1].Duration), float64(aFrame))
 	require.Less(t, m.loudness(3*time.Second, time.Second), -60.0, "silence")
 	require.Greater(t, m.loudness(time.Second, time.Second/2), -20.0)
 	r.pulse.signal(syscall.SIGCONT)

@@ -9,6 +9,7 @@ import (
 
 	"tapedeck/pipeline"
 	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
 )
 
 const aFrame = time.Second / 30
@@ -33,17 +34,17 @@ func TestMP4(t *testing.T) {
 	require.Equal(t, [2]int{rigWidth, rigHeight}, [2]int{video.Width, video.Height})
 	require.Equal(t, "LC", audio.Profile)
 	require.Equal(t, "48000", audio.SampleRate)
-	require.Zero(t, seconds(t, video.StartTime))
-	require.Zero(t, seconds(t, audio.StartTime))
-	require.InDelta(t, seconds(t, video.Duration), seconds(t, audio.Duration), float64(aFrame))
+	require.Zero(t, recordertest.Seconds(t, video.StartTime))
+	require.Zero(t, recordertest.Seconds(t, audio.StartTime))
+	require.InDelta(t, recordertest.Seconds(t, video.Duration), recordertest.Seconds(t, audio.Duration), float64(aFrame))
 	m.requireEven(30, time.Microsecond)
 	pictures := m.pictures()
 	require.GreaterOrEqual(t, changes(pictures), len(pictures)*85/100, "the source moves with every frame, if the machine lets it")
 	require.InDelta(t, -15, m.loudness(time.Second, 2*time.Second), 1, "a sine of amplitude 0.25")
 
-	boxes := run(t, "ffprobe", "-v", "trace", "-show_entries", "format=", out.Path)
+	boxes := recordertest.Tool(t, "ffprobe", "-v", "trace", "-show_entries", "format=", out.Path)
 	require.NotContains(t, boxes, "'moof'", "an ordinary MP4, not a fragmented one")
-	run(t, "ffmpeg", "-nostdin", "-v", "error", "-ss", "3", "-i", out.Path, "-frames:v", "1", "-f", "null", "-")
+	recordertest.Tool(t, "ffmpeg", "-nostdin", "-v", "error", "-ss", "3", "-i", out.Path, "-frames:v", "1", "-f", "null", "-")
 
 	s := k.Snapshot()
 	require.Equal(t, int64(len(pictures)), s.Stats.Frames)

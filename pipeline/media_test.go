@@ -1,9 +1,7 @@
 package pipeline_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"math"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -11,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder/recordertest"
 )
 
 // media is what ffprobe and ffmpeg see in a file.
@@ -41,25 +41,15 @@ type media struct {
 func probe(t testing.TB, path string) *media {
 	t.Helper()
 	m := probeLoosely(t, path)
-	require.Empty(t, run(t, "ffprobe", "-v", "warning", "-count_packets", "-show_entries", "format=", path), "ffprobe has no complaints")
-	require.Empty(t, run(t, "ffmpeg", "-nostdin", "-v", "warning", "-xerror", "-i", path, "-f", "null", "-"), "ffmpeg decodes it without complaints")
+	recordertest.RequireClean(t, path)
 	return m
 }
 
 func probeLoosely(t testing.TB, path string) *media {
 	t.Helper()
-	out, err := exec.Command("ffprobe", "-v", "error", "-show_streams", "-show_format", "-of", "json", path).Output()
-	require.NoError(t, err, path)
 	m := &media{t: t, path: path}
-	require.NoError(t, json.Unmarshal(out, m))
+	recordertest.ProbeMedia(t, path, m)
 	return m
-}
-
-func run(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	require.NoError(t, err, "%s %s: %s", name, strings.Join(args, " "), out)
-	return strings.TrimSpace(string(out))
 }
 
 func (m *media) codecs() []string {
@@ -70,14 +60,7 @@ func (m *media) codecs() []string {
 	return names
 }
 
-func seconds(t testing.TB, s string) time.Duration {
-	t.Helper()
-	f, err := strconv.ParseFloat(s, 64)
-	require.NoError(t, err)
-	return time.Duration(math.Round(f * 1e9))
-}
-
-func (m *media) duration() time.Duration { return seconds(m.t, m.Format.Duration) }
+func (m *media) duration() time.Duration { return recordertest.Seconds(m.t, m.Format.Duration) }
 
 // times gives the time of every packet of the first video stream.
 func (m *media) times() []time.Duration {
@@ -86,7 +69,7 @@ func (m *media) times() []time.Duration {
 	require.NoError(m.t, err)
 	var times []time.Duration
 	for _, line := range strings.Fields(string(out)) {
-		times = append(times, seconds(m.t, strings.Trim(line, ",")))
+		times = append(times, recordertest.Seconds(m.t, strings.Trim(line, ",")))
 	}
 	return times
 }
@@ -131,7 +114,7 @@ func changes(hashes []string) int {
 // loudness gives the mean volume in dB from a time on, for so long.
 func (m *media) loudness(from, length time.Duration) float64 {
 	m.t.Helper()
-	out := run(m.t, "ffmpeg", "-nostdin", "-ss", fmt.Sprint(from.Seconds()), "-t", fmt.Sprint(length.Seconds()), "-i", m.path,
+	out := recordertest.Tool(m.t, "ffmpeg", "-nostdin", "-ss", fmt.Sprint(from.Seconds()), "-t", fmt.Sprint(length.Seconds()), "-i", m.path,
 		"-vn", "-af", "volumedetect", "-f", "null", "-")
 	_, rest, ok := strings.Cut(out, "mean_volume: ")
 	require.True(m.t, ok, out)

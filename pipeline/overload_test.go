@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tapedeck/pipeline"
+	"tapedeck/recorder/recordertest"
 )
 
 // More than any machine of the tests can encode: pictures are dropped and
@@ -35,6 +36,6 @@ func TestOverload(t *testing.T) {
 		slot := at.Seconds() * 60
 		require.InDelta(t, math.Round(slot), slot, 0.001, "frame %d stands on the grid", i)
 	}
-	require.InDelta(t, seconds(t, m.Streams[0].Duration), seconds(t, m.Streams[1].Duration), float64(50*time.Millisecond))
+	require.InDelta(t, recordertest.Seconds(t, m.Streams[0].Duration), recordertest.Seconds(t, m.Streams[1].Duration), float64(50*time.Millisecond))
 	require.Greater(t, m.loudness(time.Second, time.Second), -20.0)
 }

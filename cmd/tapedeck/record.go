@@ -96,13 +96,10 @@ func saving(entry recorder.SpoolEntry, report func(recorder.Recording), log *zap
 	}
 }
 
-// newTask resolves a job for recording here and now.
+// newTask is the first and only attempt at a job, here and now.
 func newTask(job recorder.Job, now time.Time) recorder.Task {
 	rec := recorder.NewRecording(job, now)
 	rec.Status, rec.Attempt = recorder.StatusStarting, 1
-	for i, out := range job.Files {
-		rec.Files[i].Filename = recorder.ResolvePath(job, out.Filepath, now, 1)
-	}
 	return recorder.Task{Job: job, Recording: rec}
 }
 

@@ -38,8 +38,11 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, prepare Prepare, ex
 	}
 	lock := flock.New(filepath.Join(h.Task.Dir, recorder.MediaLock))
 	defer lock.Close()
-	if ok, err := lock.TryLock(); err != nil || !ok {
-		return fmt.Errorf("lock %s: somebody else records there (%w)", h.Task.Dir, err)
+	switch ok, err := lock.TryLock(); {
+	case err != nil:
+		return fmt.Errorf("lock %s: %w", h.Task.Dir, err)
+	case !ok:
+		return fmt.Errorf("lock %s: somebody else records there", h.Task.Dir)
 	}
 	runner, err := prepare(h.Settings, h.Task)
 	if err != nil {

@@ -64,7 +64,7 @@ func TestNeighbours(t *testing.T) {
 	p.awaitStatus(quiet, recorder.StatusComplete, time.Minute)
 	assert.InDelta(t, 8, len(recordertest.BeepOnsets(t, p.stored("loud.mp4"))), 1)
 	assert.Empty(t, recordertest.BeepOnsets(t, p.stored("quiet.mp4")))
-	volume := tool(t, "ffmpeg", "-nostdin", "-i", p.stored("quiet.mp4"), "-vn", "-af", "volumedetect", "-f", "null", "-")
+	volume := recordertest.Tool(t, "ffmpeg", "-nostdin", "-i", p.stored("quiet.mp4"), "-vn", "-af", "volumedetect", "-f", "null", "-")
 	assert.Contains(t, volume, "max_volume: -91.0 dB", "digital silence")
 	for _, file := range []string{"loud.mp4", "quiet.mp4"} {
 		probe(t, p.stored(file)).requireWhole(t, 30)

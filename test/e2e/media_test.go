@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
-	"math"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -43,26 +41,16 @@ type track struct {
 func probe(t testing.TB, path string) *media {
 	t.Helper()
 	m := probePartial(t, path)
-	require.Empty(t, tool(t, "ffprobe", "-v", "warning", "-count_packets", "-show_entries", "format=", path), "ffprobe is silent")
-	require.Empty(t, tool(t, "ffmpeg", "-nostdin", "-v", "warning", "-xerror", "-i", path, "-f", "null", "-"), "ffmpeg is silent")
+	recordertest.RequireClean(t, path)
 	return m
 }
 
 // probePartial reads a file that may have been cut off.
 func probePartial(t testing.TB, path string) *media {
 	t.Helper()
-	out, err := exec.Command("ffprobe", "-v", "error", "-show_streams", "-show_format", "-of", "json", path).Output()
-	require.NoError(t, err, path)
 	m := &media{path: path}
-	require.NoError(t, json.Unmarshal(out, m))
+	recordertest.ProbeMedia(t, path, m)
 	return m
-}
-
-func tool(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	require.NoError(t, err, "%s %s: %s", name, strings.Join(args, " "), out)
-	return strings.TrimSpace(string(out))
 }
 
 // codecs lists them in the file's order.
@@ -81,16 +69,9 @@ func (m *media) track(t testing.TB, kind string) track {
 	return m.Streams[i]
 }
 
-func seconds(t testing.TB, text string) time.Duration {
-	t.Helper()
-	f, err := strconv.ParseFloat(text, 64)
-	require.NoError(t, err)
-	return time.Duration(math.Round(f * 1e9))
-}
-
 func (m *media) duration(t testing.TB) time.Duration {
 	t.Helper()
-	return seconds(t, m.Format.Duration)
+	return recordertest.Seconds(t, m.Format.Duration)
 }
 
 // requireEven checks that every frame stands exactly one frame after the one
@@ -102,7 +83,7 @@ func (m *media) requireEven(t testing.TB, fps int) int {
 	ticks, err := strconv.Atoi(scale)
 	require.NoError(t, err)
 	require.Zero(t, ticks%fps, "a frame is a whole number of ticks of 1/%d s", ticks)
-	out := tool(t, "ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=pts", "-of", "csv=p=0", m.path)
+	out := recordertest.Tool(t, "ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=pts", "-of", "csv=p=0", m.path)
 	var stamps []int
 	for _, line := range strings.Fields(out) {
 		n, err := strconv.Atoi(strings.Trim(line, ","))
@@ -124,14 +105,14 @@ func (m *media) requireWhole(t testing.TB, fps int) {
 	assert.Equal(t, "h264 High", v.Codec+" "+v.Profile)
 	assert.Equal(t, "aac 48000", a.Codec+" "+a.SampleRate)
 	// Sound ends with a whole AAC packet, the picture with a whole frame.
-	assert.InDelta(t, seconds(t, v.Duration), seconds(t, a.Duration),
+	assert.InDelta(t, recordertest.Seconds(t, v.Duration), recordertest.Seconds(t, a.Duration),
 		float64(time.Second)/float64(fps)+float64(time.Second)*1024/48000, "tracks are equally long")
 	m.requireEven(t, fps)
 	// A seek to the middle of an ordinary MP4 lands within a key frame interval.
 	half := m.duration(t) / 2
-	out := tool(t, "ffprobe", "-v", "error", "-select_streams", "v", "-read_intervals", strconv.FormatFloat(half.Seconds(), 'f', 3, 64)+"%+#1",
+	out := recordertest.Tool(t, "ffprobe", "-v", "error", "-select_streams", "v", "-read_intervals", strconv.FormatFloat(half.Seconds(), 'f', 3, 64)+"%+#1",
 		"-show_entries", "packet=pts_time", "-of", "csv=p=0", m.path)
-	at := seconds(t, strings.Trim(strings.Fields(out)[0], ","))
+	at := recordertest.Seconds(t, strings.Trim(strings.Fields(out)[0], ","))
 	assert.InDelta(t, half, at, float64(4*time.Second), "seeking works")
 }
 

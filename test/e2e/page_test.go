@@ -33,7 +33,7 @@ func (h *home) failRecord(args ...string) recorder.Recording {
 func requireScreenshot(t *testing.T, d *recorder.Diagnosis) {
 	t.Helper()
 	m := probePartial(t, d.Screenshot)
-	assert.Equal(t, "1280x720 png", strings.Join([]string{tool(t, "ffprobe", "-v", "error", "-show_entries", "stream=width,height", "-of", "csv=p=0:s=x", d.Screenshot), m.codecs()[0]}, " "))
+	assert.Equal(t, "1280x720 png", strings.Join([]string{recordertest.Tool(t, "ffprobe", "-v", "error", "-show_entries", "stream=width,height", "-of", "csv=p=0:s=x", d.Screenshot), m.codecs()[0]}, " "))
 }
 
 func TestPageEndsTheRecording(t *testing.T) {

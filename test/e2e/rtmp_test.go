@@ -105,7 +105,7 @@ func requireWholeStream(t *testing.T, ingest *recordertest.RTMP, key string, lea
 	files := ingest.Recorded(key)
 	require.Len(t, files, 1, "one publication of %s", key)
 	requireWholePicture(t, files[0], least)
-	out := tool(t, "ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=pts", "-of", "csv=p=0", files[0])
+	out := recordertest.Tool(t, "ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=pts", "-of", "csv=p=0", files[0])
 	var before int
 	for i, line := range strings.Fields(out) {
 		ms, err := strconv.Atoi(strings.Trim(line, ","))

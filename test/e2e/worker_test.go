@@ -37,7 +37,7 @@ func TestQueue(t *testing.T) {
 	raw, err := json.Marshal(pageJob(short, "raw.mp4", time.Minute))
 	require.NoError(t, err)
 	host, port, _ := strings.Cut(p.redis.Addr(), ":")
-	entry := tool(t, "redis-cli", "-h", host, "-p", port, "XADD", jobsKey, "*", "job", string(raw))
+	entry := recordertest.Tool(t, "redis-cli", "-h", host, "-p", port, "XADD", jobsKey, "*", "job", string(raw))
 	jobs := []string{"EG_" + entry}
 	for _, name := range []string{"one.mp4", "two.mp4"} {
 		jobs = append(jobs, p.enqueue(pageJob(short, name, time.Minute)))
