@@ -241,6 +241,7 @@ func (p *Pipeline) runSources() (video, audio chan struct{}) {
 		}
 	}
 	if p.video != nil {
+		go p.video.follow(p.log)
 		go run(video, p.video.run)
 	} else {
 		close(video)

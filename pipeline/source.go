@@ -28,6 +28,8 @@ const (
 	soundGap = time.Second
 	// What was captured before an end arrives this much later at most.
 	endGrace = 500 * time.Millisecond
+	// A display has so long to close the connection that its paints are heard on.
+	followedWithin = time.Second
 )
 
 // timeline is the clock of one recording: the monotonic system clock, from 0.
@@ -69,10 +71,13 @@ type videoSource struct {
 	// began is called with the capture time of slot 0, once.
 	began func(base time.Duration)
 
-	open    atomic.Bool // frames pass: Begin was called
-	held    atomic.Bool // Hold
-	running chan struct{}
-	stopAt  atomic.Int64 // capture time of the end, 0 while there is none
+	paints   atomic.Pointer[paints]
+	closed   atomic.Bool
+	followed chan struct{} // closed when follow returned
+	open     atomic.Bool   // frames pass: Begin was called
+	held     atomic.Bool   // Hold
+	running  chan struct{}
+	stopAt   atomic.Int64 // capture time of the end, 0 while there is none
 
 	captured, frames, dropped, repeated atomic.Int64
 	slots                               atomic.Int64 // of media time, filled or not
@@ -106,7 +111,7 @@ func newVideoSource(spec recorder.PipelineSpec, t timeline, log *zap.Logger) (*v
 	v := &videoSource{
 		unit: u, sink: u.sink("sink"), time: t, display: spec.Inputs.Display,
 		width: o.Width, height: o.Height,
-		grid: grid{fps: int64(o.Framerate)}, running: make(chan struct{}),
+		grid: grid{fps: int64(o.Framerate)}, running: make(chan struct{}), followed: make(chan struct{}),
 	}
 	t.drive(u)
 	u.element("src").GetStaticPad("src").AddProbe(gst.PadProbeTypeBuffer, func(*gst.Pad, *gst.PadProbeInfo) gst.PadProbeReturn {
@@ -119,6 +124,29 @@ func newVideoSource(spec recorder.PipelineSpec, t timeline, log *zap.Logger) (*v
 		return gst.PadProbeOK
 	})
 	return v, nil
+}
+
+// follow looks at the display between its paints, until close. Without it, or at
+// rates that are no part of 60, pictures are taken whenever it happens to be.
+func (v *videoSource) follow(log *zap.Logger) {
+	defer close(v.followed)
+	if time.Second/vsync%time.Duration(v.grid.fps) != 0 {
+		return
+	}
+	p, err := openPaints(v.display)
+	if err != nil {
+		log.Warn("paints of the display are not followed: some frames of a video may be recorded twice", zap.Error(err))
+		return
+	}
+	v.paints.Store(p)
+	if v.closed.Load() {
+		p.conn.Close()
+	}
+	// The running time of ximagesrc is its own affair: a picture is stamped by up to
+	// three quarters of a vsync wrong, which nobody hears.
+	src := v.unit.element("src")
+	a := aim{move: func(by time.Duration) { src.SetBaseTime(v.time.base + gst.ClockTime(by)) }}
+	p.run(func() { a.painted(v.time.now()) })
 }
 
 // run takes frames until the end that stop sets. The error is why there are no
@@ -265,6 +293,14 @@ func (v *videoSource) duration() time.Duration { return v.grid.at(v.grid.next) }
 // close lets go of the display. A thread of ximagesrc that Xlib's error handler
 // parked never comes back: such a unit is left alone (see xlib.go).
 func (v *videoSource) close() {
+	v.closed.Store(true)
+	if p := v.paints.Load(); p != nil {
+		p.conn.Close()
+		select {
+		case <-v.followed:
+		case <-time.After(followedWithin): // a display that hangs does not even say goodbye
+		}
+	}
 	if gone, _ := displayState(v.display); gone {
 		keepForever(v.unit.pipe)
 		return
