@@ -42,16 +42,16 @@ func (s *Session) startChrome(ctx context.Context, handle func(*cdproto.Message)
 	c := &chrome{devtools: newDevtools(answersIn, commandsOut, handle)}
 	c.process, err = s.spawn(command{
 		name: "Chrome", path: s.chromePath, args: s.chromeFlags(profile), dir: s.dir,
-		env: s.environment("DISPLAY="+s.x.display, "XAUTHORITY="+s.x.authority, "PULSE_SERVER=unix:"+s.pulseSocket(),
-			// Without these Debian's build tells the page's viewers that it has no API keys.
-			"GOOGLE_API_KEY=no", "GOOGLE_DEFAULT_CLIENT_ID=no", "GOOGLE_DEFAULT_CLIENT_SECRET=no"),
+		// Without the keys Debian's build tells the page's viewers that it has none.
+		env: s.environment(append(s.seat(),
+			"GOOGLE_API_KEY=no", "GOOGLE_DEFAULT_CLIENT_ID=no", "GOOGLE_DEFAULT_CLIENT_SECRET=no")...),
 		files: []*os.File{commandsIn, answersOut}, dies: syscall.SIGKILL,
 	})
 	if err != nil {
 		return nil, errors.Join(err, c.devtools.close())
 	}
 	s.goes(func() { c.devtools.read(s.ctx) })
-	if err := c.awaitAnswer(ctx); err != nil {
+	if err := s.awaitAnswer(ctx, c); err != nil {
 		c.signal(syscall.SIGKILL)
 		<-c.done
 		_ = c.devtools.close()
@@ -60,24 +60,35 @@ func (s *Session) startChrome(ctx context.Context, handle func(*cdproto.Message)
 	return c, nil
 }
 
-func (c *chrome) awaitAnswer(ctx context.Context) error {
+// seat tells Chrome where it shows and plays.
+func (s *Session) seat() []string {
+	if s.desktop != nil {
+		return s.desktop.env
+	}
+	return []string{"DISPLAY=" + s.x.display, "XAUTHORITY=" + s.x.authority, "PULSE_SERVER=unix:" + s.pulseSocket()}
+}
+
+func (s *Session) awaitAnswer(ctx context.Context, c *chrome) error {
 	_, err := call(ctx, c.devtools, "", browser.GetVersion, cdp.Empty{})
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, errPipeClosed), errors.Is(err, syscall.EPIPE):
 		<-c.done
-		return c.startFailure()
+		return s.startFailure(c)
 	default:
 		return recorder.Errorf(recorder.CodeUnavailable, "Chrome is not ready: %w%s", err, c.tail.suffix())
 	}
 }
 
 // startFailure explains why Chrome ended before it answered. Chrome's own words
-// about its sandbox name the cause, but not the remedy.
-func (c *chrome) startFailure() error {
+// name the cause, but not the remedy.
+func (s *Session) startFailure(c *chrome) error {
 	obituary := c.obituary()
 	for _, line := range c.tail.all() {
+		if s.desktop != nil && strings.Contains(line, "platform failed to initialize") {
+			return s.desktop.refusal(s.account)
+		}
 		if strings.Contains(line, "sandbox") {
 			return recorder.Errorf(recorder.CodeUnavailable, "Chrome's sandbox does not work here (%s): allow unprivileged user namespaces "+
 				"(sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0, or build/seccomp-chrome.json in a container), "+
@@ -148,10 +159,10 @@ func (s *Session) chromeFlags(profile string) []string {
 	flags := []string{
 		"--remote-debugging-pipe", "--user-data-dir=" + profile,
 		// What shows is the page and nothing else, at its own size.
-		"--kiosk", "--window-position=0,0", fmt.Sprintf("--window-size=%d,%d", s.spec.Width, s.spec.Height),
+		fmt.Sprintf("--window-size=%d,%d", s.spec.Width, s.spec.Height),
 		"--force-device-scale-factor=1", "--hide-scrollbars", "--no-first-run", "--no-default-browser-check", "--noerrdialogs",
 		"--disable-session-crashed-bubble", "--hide-crash-restore-bubble", "--disable-search-engine-choice-screen",
-		"--disable-prompt-on-repost", "--deny-permission-prompts", "--ozone-platform=x11",
+		"--disable-prompt-on-repost", "--deny-permission-prompts",
 		"--force-color-profile=srgb", "--disable-lcd-text",
 		// Sound and picture run without a user and without being looked at.
 		"--autoplay-policy=no-user-gesture-required", "--disable-background-timer-throttling",
@@ -167,6 +178,11 @@ func (s *Session) chromeFlags(profile string) []string {
 		"--disable-extensions", "--disable-component-extensions-with-background-pages", "--disable-domain-reliability",
 		"--disable-client-side-phishing-detection", "--disable-breakpad", "--disable-crash-reporter", "--metrics-recording-only",
 		"--no-pings", "--password-store=basic", "--use-mock-keychain", "--disable-features=" + disabledFeatures(),
+	}
+	if s.desktop != nil {
+		flags = append(flags, "--ozone-platform="+s.desktop.platform)
+	} else {
+		flags = append(flags, "--kiosk", "--window-position=0,0", "--ozone-platform=x11")
 	}
 	if s.spec.Silent {
 		flags = append(flags, "--mute-audio")

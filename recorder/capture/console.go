@@ -27,13 +27,31 @@ func (c *console) add(line string) {
 	}
 }
 
-// entry makes "level: text (source:line)", free of what looks like a secret.
-func entry(level, text, source string, line int64) string {
-	text = cut(recorder.ScrubText(strings.TrimSpace(text)), longestConsoleLine)
-	if source == "" {
-		return level + ": " + text
+// remark is one line of a console, free of what looks like a secret but for raw.
+type remark struct {
+	level, text string
+	source      string // "https://host/script.js:12", or nothing
+	raw         string // as it was said; to be looked at, never to be kept
+}
+
+// entry makes a remark; lines count from 0, and what has none is below.
+func entry(level, text, source string, line int64) remark {
+	said := remark{level: level, text: cut(recorder.ScrubText(strings.TrimSpace(text)), longestConsoleLine), raw: text}
+	if source != "" {
+		said.source = shortSource(source)
+		if line >= 0 {
+			said.source += fmt.Sprintf(":%d", line+1)
+		}
 	}
-	return fmt.Sprintf("%s: %s (%s:%d)", level, text, shortSource(source), line+1)
+	return said
+}
+
+// String makes "level: text (source)".
+func (r remark) String() string {
+	if r.source == "" {
+		return r.level + ": " + r.text
+	}
+	return r.level + ": " + r.text + " (" + r.source + ")"
 }
 
 // shortSource is a script's URL without what may be a secret: its query.
@@ -45,19 +63,51 @@ func shortSource(source string) string {
 	return cut(u.Scheme+"://"+u.Host+u.EscapedPath(), longestConsoleLine)
 }
 
-// consoleCall formats a console.log and tells the marker it carries, if any: an
-// argument that is exactly the marker, at any level.
-func consoleCall(event runtime.EventConsoleAPICalled) (line string, marker recorder.Marker) {
+// consoleCall formats a console.log.
+func consoleCall(event runtime.EventConsoleAPICalled) remark {
 	words := make([]string, 0, len(event.Args))
 	for _, arg := range event.Args {
-		text := argText(arg)
-		words = append(words, text)
-		if m := recorder.Marker(text); arg.Type == runtime.RemoteObjectTypeString && (m == recorder.MarkerStart || m == recorder.MarkerEnd) {
-			marker = m
-		}
+		words = append(words, argText(arg))
 	}
 	source, at := origin(event.StackTrace)
-	return entry(string(event.Type), strings.Join(words, " "), source, at), marker
+	return entry(string(event.Type), strings.Join(words, " "), source, at)
+}
+
+// signal is a marker and the note that was logged with it.
+type signal struct {
+	marker recorder.Marker
+	note   string // the first text behind the marker, where it is a plain word
+}
+
+// signalOf tells the marker a console.log carries, if any: an argument that is
+// exactly the marker, at any level.
+func signalOf(args []*runtime.RemoteObject) (said signal) {
+	for _, arg := range args {
+		if arg.Type != runtime.RemoteObjectTypeString {
+			continue
+		}
+		text := argText(arg)
+		switch m := recorder.Marker(text); {
+		case m == recorder.MarkerStart, m == recorder.MarkerEnd:
+			said = signal{marker: m}
+		case said.marker != "":
+			said.note = plainWord(text)
+			return said
+		}
+	}
+	return said
+}
+
+const longestNote = 64
+
+// plainWord gives text when it is such a word as "room_closed". It becomes a
+// reason in states and metrics, which must not hold just anything a page says.
+func plainWord(text string) string {
+	text = strings.TrimSpace(text)
+	if len(text) > longestNote || strings.Trim(text, "abcdefghijklmnopqrstuvwxyz_") != "" {
+		return ""
+	}
+	return text
 }
 
 func argText(arg *runtime.RemoteObject) string {
@@ -104,7 +154,7 @@ func origin(trace *runtime.StackTrace) (source string, line int64) {
 }
 
 // exceptionLine formats an uncaught exception: its first line, not its stack.
-func exceptionLine(details *runtime.ExceptionDetails) string {
+func exceptionLine(details *runtime.ExceptionDetails) remark {
 	text := details.Text
 	if e := details.Exception; e != nil && e.Description != "" {
 		text, _, _ = strings.Cut(e.Description, "\n")
@@ -119,6 +169,6 @@ func exceptionLine(details *runtime.ExceptionDetails) string {
 
 // logLine formats what the browser itself says about a page: a resource that
 // did not load, a policy that forbade something.
-func logLine(e *log.Entry) string {
+func logLine(e *log.Entry) remark {
 	return entry(string(e.Level), e.Text, e.URL, e.LineNumber-1)
 }

@@ -74,6 +74,9 @@ func (s *Session) photograph(ctx context.Context) ([]byte, error) {
 			return shot.Data, nil
 		}
 	}
+	if s.screen == nil {
+		return nil, errors.New("the page does not answer, and the desktop is not ours to photograph")
+	}
 	picture, err := s.screen.picture(s.spec.Width, s.spec.Height)
 	if err != nil {
 		return nil, err

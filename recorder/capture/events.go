@@ -33,19 +33,25 @@ func (s *Session) targetEvent(msg *cdproto.Message) {
 	t := s.tab
 	switch string(msg.Method) {
 	case target.TargetCreated.Method:
-		// A recorder has one tab. Another would cover it.
-		if e, ok := decode(msg, target.TargetCreated); ok && e.TargetInfo.Type == "page" && e.TargetInfo.TargetID != t.target {
+		// A recorder has one tab. Another would cover it. A user may open what he likes.
+		if e, ok := decode(msg, target.TargetCreated); ok && s.desktop == nil && e.TargetInfo.Type == "page" && e.TargetInfo.TargetID != t.target {
 			_ = send(s.ctx, s.chrome.devtools, "", target.CloseTarget, target.CloseTargetParams{TargetID: e.TargetInfo.TargetID})
 		}
 	case target.TargetDestroyed.Method:
 		if e, ok := decode(msg, target.TargetDestroyed); ok && e.TargetID == t.target {
 			s.veil()
 			s.over(recorder.Errorf(recorder.CodePageClosed, "the page closed its tab"))
+			if !s.isClosing() {
+				s.observe(recorder.Observation{Kind: recorder.ObservedClosed, Text: "the tab was closed"})
+			}
 		}
 	case target.AttachedToTarget.Method:
 		if e, ok := decode(msg, target.AttachedToTarget); ok && e.TargetInfo.Type == "iframe" {
 			_ = send(s.ctx, s.chrome.devtools, e.SessionID, runtime.Enable, cdp.Empty{})
 			_ = send(s.ctx, s.chrome.devtools, e.SessionID, target.SetAutoAttach, autoAttach())
+			if s.opts.Observe != nil {
+				_ = send(s.ctx, s.chrome.devtools, e.SessionID, log.Enable, cdp.Empty{})
+			}
 		}
 	}
 }
@@ -57,7 +63,7 @@ func (s *Session) pageEvent(msg *cdproto.Message) {
 		// What follows is of the new document. The renderer says so in the order of its console.
 		s.tab.update(func(l *life) { l.pending = false })
 	case page.LoadEventFired.Method:
-		s.mark(recorder.MarkerLoaded)
+		s.mark(signal{marker: recorder.MarkerLoaded})
 	case page.FrameNavigated.Method:
 		if e, ok := decode(msg, page.FrameNavigated); ok {
 			s.frameNavigated(e.Frame)
@@ -67,8 +73,8 @@ func (s *Session) pageEvent(msg *cdproto.Message) {
 			s.responded(e)
 		}
 	case runtime.BindingCalled.Method:
-		if e, ok := decode(msg, runtime.BindingCalled); ok && e.Name == bindingName {
-			s.tab.update(func(l *life) { l.divErr = cut(recorder.ScrubText(e.Payload), longestConsoleLine) })
+		if e, ok := decode(msg, runtime.BindingCalled); ok {
+			s.told(e)
 		}
 	case page.JavascriptDialogOpening.Method:
 		if e, ok := decode(msg, page.JavascriptDialogOpening); ok {
@@ -78,6 +84,7 @@ func (s *Session) pageEvent(msg *cdproto.Message) {
 		// Target.targetCrashed says the same a little later, when the page may be in its next life already.
 		s.veil()
 		s.tab.update(func(l *life) { l.over = recorder.Errorf(recorder.CodePageCrashed, "the tab crashed") })
+		s.observe(recorder.Observation{Kind: recorder.ObservedCrash, Text: "the tab crashed"})
 	default:
 		s.frameEvent(msg)
 	}
@@ -89,41 +96,57 @@ func (s *Session) frameEvent(msg *cdproto.Message) {
 	switch string(msg.Method) {
 	case runtime.ConsoleAPICalled.Method:
 		if e, ok := decode(msg, runtime.ConsoleAPICalled); ok {
-			line, marker := consoleCall(e)
-			s.note(line)
-			if marker != "" {
-				s.mark(marker)
+			s.hear(recorder.ObservedConsole, consoleCall(e))
+			if said := signalOf(e.Args); said.marker != "" {
+				s.mark(said)
 			}
 			s.releaseObjects(msg.SessionID, len(e.Args))
 		}
 	case runtime.ExceptionThrown.Method:
 		if e, ok := decode(msg, runtime.ExceptionThrown); ok {
-			s.note(exceptionLine(e.ExceptionDetails))
+			s.hear(recorder.ObservedException, exceptionLine(e.ExceptionDetails))
 		}
 	case log.EntryAdded.Method:
 		if e, ok := decode(msg, log.EntryAdded); ok {
-			s.note(logLine(e.Entry))
+			kind := recorder.ObservedConsole
+			if e.Entry.Source == log.EntrySourceNetwork {
+				kind = recorder.ObservedResource
+			}
+			s.hear(kind, logLine(e.Entry))
 		}
 	}
 }
 
-func (s *Session) note(line string) {
-	s.tab.mu.Lock()
-	defer s.tab.mu.Unlock()
-	s.tab.console.add(line)
+// told takes what our own scripts in the page tell.
+func (s *Session) told(e runtime.EventBindingCalled) {
+	switch e.Name {
+	case bindingName:
+		text := cut(recorder.ScrubText(e.Payload), longestConsoleLine)
+		s.tab.update(func(l *life) { l.divErr = text })
+		s.observe(recorder.Observation{Kind: recorder.ObservedPageError, Text: text})
+	case parameterBinding:
+		s.parameter(e.Payload)
+	}
 }
 
-// mark remembers a marker of the present life.
-func (s *Session) mark(m recorder.Marker) {
-	fresh := false
+// mark remembers a marker of the present life, as it was said first.
+func (s *Session) mark(said signal) {
+	fresh, heard := false, false
 	s.tab.update(func(l *life) {
-		if !l.pending {
-			l.seen[m] = true
-			fresh = l.over == nil
+		if l.pending {
+			return
 		}
+		heard = true
+		if !l.has(said.marker) {
+			l.seen[said.marker] = said.note
+		}
+		fresh = l.over == nil
 	})
 	if fresh && s.frozen() {
 		s.goes(s.unveil)
+	}
+	if heard {
+		s.observe(recorder.Observation{Kind: recorder.ObservedMarker, Text: string(said.marker), Note: said.note})
 	}
 }
 
@@ -158,7 +181,11 @@ func (s *Session) frameNavigated(frame *cdp.Frame) {
 	if frame.ParentID != "" {
 		return
 	}
-	s.tab.update(func(l *life) { l.loader, l.pending = frame.LoaderID, false })
+	status := 0
+	s.tab.update(func(l *life) {
+		l.loader, l.pending = frame.LoaderID, false
+		status = l.answers[frame.LoaderID]
+	})
 	if frame.UnreachableURL != "" || strings.HasPrefix(frame.URL, "chrome-error:") {
 		s.veil()
 		s.tab.update(func(l *life) {
@@ -168,6 +195,7 @@ func (s *Session) frameNavigated(frame *cdp.Frame) {
 			}
 		})
 	}
+	s.observe(recorder.Observation{Kind: recorder.ObservedDocument, Text: recorder.RedactURL(frame.URL), Status: status})
 }
 
 // responded keeps the status of the document; redirects are not reported here.
@@ -175,13 +203,18 @@ func (s *Session) responded(e network.EventResponseReceived) {
 	if e.Type != network.ResourceTypeDocument || e.FrameID != cdp.FrameID(s.tab.target) || e.Response == nil {
 		return
 	}
-	s.tab.update(func(l *life) { l.status = int(e.Response.Status) })
+	s.tab.update(func(l *life) {
+		l.answers[e.LoaderID] = int(e.Response.Status)
+		if l.loading {
+			l.status = int(e.Response.Status)
+		}
+	})
 }
 
 // answerDialog takes a dialog away before it stops the page: leaving is always
 // allowed, a question is answered with no.
 func (s *Session) answerDialog(e page.EventJavascriptDialogOpening) {
-	s.note(entry("dialog", string(e.Type)+": "+e.Message, "", 0))
+	s.hear(recorder.ObservedConsole, entry("dialog", string(e.Type)+": "+e.Message, "", 0))
 	accept := e.Type == page.DialogTypeAlert || e.Type == page.DialogTypeBeforeunload
 	_ = send(s.ctx, s.chrome.devtools, s.tab.id(), page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: accept})
 }

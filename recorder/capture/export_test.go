@@ -2,6 +2,8 @@ package capture
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
@@ -28,4 +30,39 @@ func (s *Session) Pids() map[string]int {
 		pids[p.name] = p.pid()
 	}
 	return pids
+}
+
+// CookiesOf gives the entries of an Xauthority file for a display.
+var CookiesOf = cookiesOf
+
+// CloseTopWindow does to the top window of this session's display what a click
+// on the window's close button does (ICCCM 4.2.8.1).
+func (s *Session) CloseTopWindow() error {
+	windows, err := s.screen.windows()
+	if err != nil {
+		return err
+	}
+	if len(windows) == 0 {
+		return errors.New("there is no window")
+	}
+	protocols, err1 := s.screen.atom("WM_PROTOCOLS")
+	remove, err2 := s.screen.atom("WM_DELETE_WINDOW")
+	const opSendEvent, clientMessage, format = 25, 33, 32
+	var event message
+	top := uint32(windows[len(windows)-1])
+	event.put(top, uint32(0), byte(clientMessage), byte(format), uint16(0), top, protocols, remove, [4]uint32{})
+	_, err = s.screen.request(opSendEvent, 0, event, false)
+	return errors.Join(err1, err2, err)
+}
+
+func (sc *screen) atom(name string) (uint32, error) {
+	const opInternAtom = 16
+	var fields message
+	fields.put(uint16(len(name)), uint16(0))
+	fields.WriteString(name)
+	reply, err := sc.request(opInternAtom, 0, fields, true)
+	if err != nil {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint32(reply[8:]), nil
 }

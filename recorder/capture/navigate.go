@@ -55,16 +55,21 @@ func (s *Session) Navigate(ctx context.Context, rawURL string) error {
 
 // load begins a new life and makes the tab load the page.
 func (s *Session) load(ctx context.Context, rawURL string) (page.NavigateResult, error) {
+	fresh := newLife()
+	fresh.url, fresh.began, fresh.pending, fresh.loading = rawURL, time.Now(), true, true
 	s.tab.mu.Lock()
-	s.tab.life = &life{url: rawURL, pending: true, loading: true, seen: map[recorder.Marker]bool{}}
+	s.tab.life = fresh
 	s.tab.mu.Unlock()
+	s.observe(recorder.Observation{Kind: recorder.ObservedNavigate, Text: recorder.RedactURL(rawURL)})
 
 	d, id := s.chrome.devtools, s.tab.id()
 	if err := send(ctx, d, id, network.Enable, network.EnableParams{}); err != nil {
 		return page.NavigateResult{}, err
 	}
 	result, err := call(ctx, d, id, page.Navigate, page.NavigateParams{URL: rawURL})
-	_ = send(context.WithoutCancel(ctx), d, id, network.Disable, cdp.Empty{})
+	if s.opts.Observe == nil {
+		_ = send(context.WithoutCancel(ctx), d, id, network.Disable, cdp.Empty{})
+	}
 	if err != nil {
 		return result, err
 	}
@@ -165,8 +170,9 @@ func (s *Session) failure(ctx context.Context, err error) error {
 // arrived judges the outcome of a navigation.
 func (s *Session) arrived(result page.NavigateResult) *recorder.Error {
 	var fault *recorder.Error
+	status := 0
 	s.tab.update(func(l *life) {
-		l.loading = false
+		l.loading, status = false, l.status
 		l.netErr = result.ErrorText
 		switch {
 		case l.status >= http.StatusBadRequest:
@@ -178,6 +184,9 @@ func (s *Session) arrived(result page.NavigateResult) *recorder.Error {
 			l.over = fault
 		}
 	})
+	if fault != nil {
+		s.observe(recorder.Observation{Kind: recorder.ObservedDocument, Level: "error", Text: fault.Message, Status: status})
+	}
 	return fault
 }
 

@@ -26,6 +26,14 @@ type Options struct {
 	NoSandbox bool
 	// ExtraChromeFlags are added to Chrome's command line, such as "--lang=de".
 	ExtraChromeFlags []string
+	// Visible opens the browser in an ordinary window on the user's desktop (DISPLAY,
+	// else WAYLAND_DISPLAY), and lets it play to the user's own sound server: for
+	// somebody to look at, not to be recorded. Closing the window is an ErrPageClosed.
+	Visible bool
+	// Observe is told everything a page says and does, one at a time and in order.
+	// It is called where the browser's events are read: while it works, markers wait.
+	// The page then also tells which parameters of its address its scripts ask for.
+	Observe func(recorder.Observation)
 }
 
 // DefaultUser is the system user that build/setup.sh creates.

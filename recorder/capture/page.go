@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
@@ -20,14 +21,25 @@ import (
 // life is what is known of a page since one Navigate.
 type life struct {
 	url     string
-	pending bool // the old document may still be heard
-	loading bool // Navigate is under way
-	seen    map[recorder.Marker]bool
-	loader  cdp.LoaderID // of the document that is there
-	status  int          // HTTP status of the document
-	netErr  string       // net::ERR_…
-	divErr  string       // text of div.error
+	began   time.Time
+	pending bool                       // the old document may still be heard
+	loading bool                       // Navigate is under way
+	seen    map[recorder.Marker]string // with the note beside it
+	loader  cdp.LoaderID               // of the document that is there
+	answers map[cdp.LoaderID]int       // HTTP status of each document
+	status  int                        // of the one that Navigate asked for
+	netErr  string                     // net::ERR_…
+	divErr  string                     // text of div.error
 	over    *recorder.Error
+}
+
+func newLife() *life {
+	return &life{seen: map[recorder.Marker]string{}, answers: map[cdp.LoaderID]int{}}
+}
+
+func (l *life) has(m recorder.Marker) bool {
+	_, seen := l.seen[m]
+	return seen
 }
 
 func (l *life) crashed() bool { return l.over != nil && l.over.Code == recorder.CodePageCrashed }
@@ -45,7 +57,7 @@ type tab struct {
 }
 
 func newTab() *tab {
-	return &tab{life: &life{seen: map[recorder.Marker]bool{}}, changed: make(chan struct{})}
+	return &tab{life: newLife(), changed: make(chan struct{})}
 }
 
 // id is the DevTools session of the tab.
@@ -53,6 +65,13 @@ func (t *tab) id() target.SessionID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.session
+}
+
+// began is when the present life did; zero before the first Navigate.
+func (t *tab) began() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.life.began
 }
 
 func (t *tab) crashed() bool {
@@ -127,7 +146,7 @@ func (s *Session) attach(ctx context.Context) error {
 }
 
 // listen enables the few events a recorder needs. Network events are many, and
-// enabled only while a navigation is under way.
+// enabled only while a navigation is under way, unless somebody observes.
 func (s *Session) listen(ctx context.Context) error {
 	d, id := s.chrome.devtools, s.tab.id()
 	do := func(errs *[]error, err error) { *errs = append(*errs, err) }
@@ -139,6 +158,10 @@ func (s *Session) listen(ctx context.Context) error {
 	do(&errs, send(ctx, d, id, runtime.AddBinding, runtime.AddBindingParams{Name: bindingName, ExecutionContextName: worldName}))
 	do(&errs, send(ctx, d, id, page.AddScriptToEvaluateOnNewDocument,
 		page.AddScriptToEvaluateOnNewDocumentParams{Source: errorWatch, WorldName: worldName}))
+	if s.opts.Observe != nil {
+		do(&errs, send(ctx, d, id, runtime.AddBinding, runtime.AddBindingParams{Name: parameterBinding}))
+		do(&errs, send(ctx, d, id, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: parameterWatch}))
+	}
 	do(&errs, send(ctx, d, id, target.SetAutoAttach, autoAttach()))
 	// Without a window manager no window has the focus, and some players pause without.
 	do(&errs, send(ctx, d, id, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}))
@@ -159,7 +182,7 @@ func (s *Session) Wait(ctx context.Context, m recorder.Marker) error {
 	for {
 		s.tab.mu.Lock()
 		l, changed := s.tab.life, s.tab.changed
-		seen, over, divErr := l.seen[m], l.over, l.divErr
+		seen, over, divErr := l.has(m), l.over, l.divErr
 		s.tab.mu.Unlock()
 		switch {
 		case seen:
@@ -180,4 +203,13 @@ func (s *Session) Wait(ctx context.Context, m recorder.Marker) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// Note gives the word that the page logged beside the first m since the last
+// Navigate: "room_closed" of console.log("END_RECORDING", "room_closed"). Empty
+// when there was none, or something else than up to 64 of a-z and _.
+func (s *Session) Note(m recorder.Marker) string {
+	s.tab.mu.Lock()
+	defer s.tab.mu.Unlock()
+	return s.tab.life.seen[m]
 }

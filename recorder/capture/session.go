@@ -43,6 +43,7 @@ type Session struct {
 	x         *xServer
 	pulse     *pulseServer // nil when silent
 	screen    *screen
+	desktop   *desktop // in place of x, pulse and screen when visible
 	chrome    *chrome
 	tab       *tab
 
@@ -57,6 +58,7 @@ type Session struct {
 	veiling    sync.Mutex
 	veiled     bool // the screen is frozen
 	navigating sync.Mutex
+	observing  sync.Mutex    // one observation at a time
 	closing    chan struct{} // closed when Close began
 	closeOnce  sync.Once
 	closeErr   error
@@ -102,7 +104,7 @@ func Open(ctx context.Context, spec recorder.SessionSpec, opts Options) (*Sessio
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.log.Info("session opened", zap.String("display", s.x.display), zap.Duration("took", time.Since(began)))
+	s.log.Info("session opened", zap.String("display", s.Inputs().Display), zap.Duration("took", time.Since(began)))
 	return s, nil
 }
 
@@ -130,8 +132,22 @@ func (s *Session) prepare(base string) error {
 	return nil
 }
 
-// start brings the three up: sound beside display and browser.
+// start brings up what the session needs.
 func (s *Session) start(ctx context.Context) error {
+	var err error
+	if s.opts.Visible {
+		err = s.startVisible(ctx)
+	} else {
+		err = s.startHidden(ctx)
+	}
+	if err == nil {
+		s.goes(s.heartbeat)
+	}
+	return err
+}
+
+// startHidden brings the three up: sound beside display and browser.
+func (s *Session) startHidden(ctx context.Context) error {
 	group, starting := errgroup.WithContext(ctx)
 	if !s.spec.Silent {
 		group.Go(func() (err error) {
@@ -146,18 +162,32 @@ func (s *Session) start(ctx context.Context) error {
 		if s.screen, err = s.x.connect(starting, s.spec.Width, s.spec.Height); err != nil {
 			return err
 		}
-		if s.chrome, err = s.startChrome(starting, s.handle); err != nil {
+		if err := s.startBrowser(starting); err != nil {
 			return err
-		}
-		if err := s.attach(starting); err != nil {
-			return s.failure(starting, err)
 		}
 		return s.fillScreen(starting)
 	})
-	if err := group.Wait(); err != nil {
+	return group.Wait()
+}
+
+// startVisible opens the browser where the user is.
+func (s *Session) startVisible(ctx context.Context) (err error) {
+	if s.desktop, err = s.findDesktop(); err != nil {
 		return err
 	}
-	s.goes(s.heartbeat)
+	if err := s.startBrowser(ctx); err != nil {
+		return err
+	}
+	return s.fitWindow(ctx)
+}
+
+func (s *Session) startBrowser(ctx context.Context) (err error) {
+	if s.chrome, err = s.startChrome(ctx, s.handle); err != nil {
+		return err
+	}
+	if err := s.attach(ctx); err != nil {
+		return s.failure(ctx, err)
+	}
 	return nil
 }
 
@@ -206,10 +236,17 @@ func (s *Session) goes(job func()) {
 // watch turns the end of a process into the end of the session.
 func (s *Session) watch(p *process) {
 	<-p.died
+	if !s.isClosing() {
+		s.die(p.obituary())
+	}
+}
+
+func (s *Session) isClosing() bool {
 	select {
 	case <-s.closing:
+		return true
 	default:
-		s.die(p.obituary())
+		return false
 	}
 }
 
@@ -231,8 +268,12 @@ func (s *Session) dead() error {
 	}
 }
 
-// Inputs says where picture and sound can be had.
+// Inputs says where picture and sound can be had; the sound of a visible browser
+// is the user's own, and nothing to record.
 func (s *Session) Inputs() recorder.Inputs {
+	if s.desktop != nil {
+		return recorder.Inputs{Display: s.desktop.display, XAuthority: s.desktop.authority}
+	}
 	in := recorder.Inputs{Display: s.x.display, XAuthority: s.x.authority}
 	if s.pulse != nil {
 		in.PulseServer, in.PulseSource = s.pulse.address(), pulseSource

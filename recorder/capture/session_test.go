@@ -92,6 +92,31 @@ func TestMarkers(t *testing.T) {
 	})
 }
 
+func TestNoteBesideAMarker(t *testing.T) {
+	t.Parallel()
+	page := recordertest.StartPage(t)
+	s := open(t, recorder.SessionSpec{Silent: true})
+	for name, c := range map[string]struct{ path, note string }{
+		"a word":                       {"/markers?start=0&end=20&note=room_closed", "room_closed"},
+		"blanks around it":             {"/markers?start=0&end=20&note=+room_closed%0a", "room_closed"},
+		"none":                         {"/markers?start=0&end=20", ""},
+		"the first of two":             {"/markers?start=0&end=20&note=room_empty&note=room_closed", "room_empty"},
+		"64 letters":                   {"/markers?start=0&end=20&note=" + strings.Repeat("a", 64), strings.Repeat("a", 64)},
+		"65 letters":                   {"/markers?start=0&end=20&note=" + strings.Repeat("a", 65), ""},
+		"a sentence":                   {"/markers?start=0&end=20&note=The+room+closed", ""},
+		"from a frame":                 {"/iframe?end=70&note=room_empty", "room_empty"},
+		"from a frame of another site": {"/iframe?cross=1&end=70&note=recorder_removed", "recorder_removed"},
+		"none from a frame":            {"/iframe?cross=1&end=70", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			startPage(t, s, page.URL+c.path)
+			require.NoError(t, s.Wait(within(t), recorder.MarkerEnd))
+			assert.Equal(t, c.note, s.Note(recorder.MarkerEnd))
+			assert.Empty(t, s.Note(recorder.MarkerStart))
+		})
+	}
+}
+
 func TestPageThatDoesNotLoad(t *testing.T) {
 	t.Parallel()
 	page := recordertest.StartPage(t)
