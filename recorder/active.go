@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,16 +14,18 @@ import (
 // reason.
 func (l *life) active(ctx context.Context) {
 	pageCtx, stopPage := context.WithCancel(ctx)
-	page, watched := make(chan error, 1), make(chan struct{})
-	go func() {
-		defer close(watched)
-		page <- l.watchPage(pageCtx)
-	}()
+	page, room := make(chan pageEnd, 1), make(chan EndReason, 1)
+	var watching sync.WaitGroup
+	watching.Go(func() { page <- l.followPage(pageCtx) })
+	watching.Go(func() { room <- l.watchRoom(pageCtx) })
 	defer func() {
 		stopPage()
-		<-watched
+		watching.Wait()
 	}()
 
+	// One update at a time, beside everything else: a server that hangs must not keep
+	// the recording from its limits and markers.
+	updates, updated := l.updates, make(chan func(), 1)
 	limit := l.limitTimer()
 	defer limit.Stop()
 	tick := time.NewTicker(l.interval())
@@ -31,13 +34,20 @@ func (l *life) active(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			l.stopped(ctx)
-		case err := <-page:
-			l.pageEnded(ctx, err)
+		case end := <-page:
+			l.pageEnded(ctx, end)
+		case l.rec.EndReason = <-room:
 		case err := <-l.piped:
 			l.piped <- err
 			l.pipelineEnded(ctx, err)
-		case u := <-l.updates:
-			l.update(ctx, u)
+		case u := <-updates:
+			updates = nil
+			l.learn(u)
+			watching.Go(func() { updated <- l.update(pageCtx, u) })
+		case account := <-updated:
+			updates = l.updates
+			account()
+			l.progress()
 		case <-limit.C:
 			l.rec.EndReason = EndMaxDuration
 		case <-tick.C:
@@ -91,13 +101,31 @@ func (l *life) stopped(ctx context.Context) {
 	l.rec.EndReason = stopOf(ctx).Reason
 }
 
-func (l *life) pageEnded(ctx context.Context, err error) {
+// pageEnd is how a page ended: with END_RECORDING for a reason, or in an error.
+type pageEnd struct {
+	reason EndReason
+	err    error
+}
+
+func (l *life) followPage(ctx context.Context) pageEnd {
+	if err := l.watchPage(ctx); err != nil {
+		return pageEnd{err: err}
+	}
+	return pageEnd{reason: l.endOf(ctx)}
+}
+
+func (l *life) pageEnded(ctx context.Context, end pageEnd) {
 	if ctx.Err() != nil {
 		l.stopped(ctx)
 		return
 	}
+	err := end.err
 	if err == nil {
-		l.rec.EndReason = EndSignal
+		l.rec.EndReason = end.reason
+		if l.rec.EndReason == EndConnectionLost {
+			l.rec.Fail(Errorf(CodeConnectionLost, "the page lost the LiveKit server, and joining again failed: what was recorded until then is whole"),
+				CodeConnectionLost, EndConnectionLost)
+		}
 		return
 	}
 	reason := EndPageCrashed
@@ -112,7 +140,7 @@ func (l *life) pageEnded(ctx context.Context, err error) {
 	if reason == EndPageCrashed {
 		l.diagnose(ctx)
 	}
-	l.rec.Fail(l.scrub.Error(AsError(err, CodePageCrashed)), CodePageCrashed, reason)
+	l.rec.Fail(l.scrub().Error(AsError(err, CodePageCrashed)), CodePageCrashed, reason)
 }
 
 func (l *life) pipelineEnded(ctx context.Context, err error) {
@@ -122,7 +150,7 @@ func (l *life) pipelineEnded(ctx context.Context, err error) {
 	case err == nil:
 		l.rec.Fail(AsError(errEndedByItself(), CodePipeline), CodePipeline, EndPipeline)
 	default:
-		l.rec.Fail(l.scrub.Error(AsError(err, CodePipeline)), CodePipeline, EndPipeline)
+		l.rec.Fail(l.scrub().Error(AsError(err, CodePipeline)), CodePipeline, EndPipeline)
 	}
 }
 
@@ -135,7 +163,7 @@ func (l *life) watchPage(ctx context.Context) error {
 		for (errors.Is(err, ErrPageCrashed) || CodeOf(err) == CodePageLoad) && reloads < l.job.Limits.Reloads() {
 			reloads++
 			l.hold(true)
-			l.Log.Warn("the page is lost, loading it again", zap.Int("reload", reloads), zap.String("error", l.scrub.Text(err.Error())))
+			l.Log.Warn("the page is lost, loading it again", zap.Int("reload", reloads), zap.String("error", l.scrub().Text(err.Error())))
 			err = l.reload(ctx)
 		}
 		if !errors.Is(err, errReloaded) {
@@ -150,13 +178,15 @@ var errReloaded = errors.New("reloaded")
 // reload answers errReloaded when the page runs again, ErrPageCrashed when
 // another try may help.
 func (l *life) reload(ctx context.Context) error {
-	url, err := PageURL(l.job, l.LiveKitURL)
+	url, err := l.pageURL()
 	if err != nil {
 		return err
 	}
+	shown := l.layout.Load()
 	err = l.loadOnce(ctx, url)
 	switch {
 	case err == nil:
+		l.repeatLayout(ctx, shown)
 		return errReloaded
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -173,26 +203,40 @@ func (l *life) hold(on bool) {
 	}
 }
 
-// update adds and removes streams. A refusal is logged and seen in the stream's
-// state; it never ends the recording.
-func (l *life) update(ctx context.Context, u Update) {
+// learn makes the secrets of an update known before they can be logged.
+func (l *life) learn(u Update) {
+	l.added = append(l.added, u.AddStreamURLs...)
+	scrub := l.scrub().With(l.job, l.added...)
+	l.scrubber.Store(&scrub)
+}
+
+// update changes streams and layout, and gives what the recording's own goroutine
+// is to note of it. A refusal is logged and seen in the recording's state; it
+// never ends the recording.
+func (l *life) update(ctx context.Context, u Update) (account func()) {
+	account = func() {}
+	if u.Layout != "" {
+		if err := l.setLayout(ctx, u.Layout); err != nil {
+			l.Log.Warn("the layout was not changed", zap.String("layout", u.Layout), zap.String("error", l.scrub().Text(err.Error())))
+		} else {
+			account = func() { l.rec.Layout = u.Layout }
+		}
+	}
 	for _, name := range u.RemoveStreamURLs {
 		id := name
 		if !isStreamID(name) {
 			id = StreamID(name)
 		}
 		if err := l.removeStream(ctx, id); err != nil {
-			l.Log.Warn("a stream was not removed", zap.String("stream", id), zap.String("error", l.scrub.Text(err.Error())))
+			l.Log.Warn("a stream was not removed", zap.String("stream", id), zap.String("error", l.scrub().Text(err.Error())))
 		}
 	}
 	for _, url := range u.AddStreamURLs {
-		l.added = append(l.added, url)
-		l.scrub = l.scrub.With(l.job, l.added...)
 		if err := l.addStream(ctx, url); err != nil {
-			l.Log.Warn("a stream was not added", zap.String("url", RedactStreamURL(url)), zap.String("error", l.scrub.Text(err.Error())))
+			l.Log.Warn("a stream was not added", zap.String("url", RedactStreamURL(url)), zap.String("error", l.scrub().Text(err.Error())))
 		}
 	}
-	l.progress()
+	return account
 }
 
 func (l *life) addStream(ctx context.Context, url string) error {
@@ -219,8 +263,7 @@ func (l *life) addStream(ctx context.Context, url string) error {
 	return l.pipeline.Add(ctx, l.stream(url))
 }
 
-// updateTimeout bounds one change of the streams: a server that hangs must not
-// keep the recording from its limits and markers.
+// updateTimeout bounds one change of a stream or the layout.
 const updateTimeout = 10 * time.Second
 
 func (l *life) removeStream(ctx context.Context, id string) error {

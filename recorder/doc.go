@@ -7,7 +7,7 @@
 // Lease (Queue), makes an entry in the Spool and has a Runner make the media:
 // Recorder in this process, recorder/child in one of its own. Recorder opens a
 // Session (display, sound, browser), starts a Pipeline on it, loads the page,
-// waits for START_RECORDING, lets the pipeline begin, and follows the page,
+// waits for START_RECORDING (for a room: first until it exists, see Room), lets the pipeline begin, and follows the page,
 // the commands and the limits until something ends it. The Worker then delivers
 // the entry's files and finishes the lease with what Conclude says. An attempt of
 // which nothing was recorded, and that another one may better, ends in Release

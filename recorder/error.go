@@ -12,24 +12,25 @@ type Code string
 
 // The codes an Error can carry.
 const (
-	CodeInvalid      Code = "invalid_argument" // the job or a flag is wrong; a retry cannot help
-	CodeNotFound     Code = "not_found"        // no such job
-	CodeConflict     Code = "conflict"         // the job exists, or is not in a state that allows this
-	CodeUnavailable  Code = "unavailable"      // Redis, a display or another part is away; a retry may help
-	CodeStartTimeout Code = "start_timeout"    // START_RECORDING did not come in time (LiveKit: 412)
-	CodePageLoad     Code = "page_load_error"  // network error or HTTP status >= 400
-	CodePageError    Code = "template_error"   // the page showed div.error
-	CodePageCrashed  Code = "page_crashed"     // the tab's renderer is gone
-	CodePageClosed   Code = "page_closed"      // the tab was closed, or left for another page
-	CodeSessionDied  Code = "session_died"     // Chrome, Xvfb or PulseAudio is gone
-	CodePipeline     Code = "pipeline_error"   // GStreamer reported an error
-	CodeStream       Code = "stream_error"     // an ingest URL refused, stalled or dropped
-	CodeUpload       Code = "upload_error"     // storage refused, or what arrived differs
-	CodeChildDied    Code = "child_died"       // the recording's process is gone
-	CodeWorkerLost   Code = "worker_lost"      // the worker that recorded is gone
-	CodeLeaseLost    Code = "lease_lost"       // another worker may own the job now
-	CodeAborted      Code = "aborted"          // stopped before it could start (LiveKit: 412)
-	CodeInternal     Code = "internal"         // a bug
+	CodeInvalid        Code = "invalid_argument" // the job or a flag is wrong; a retry cannot help
+	CodeNotFound       Code = "not_found"        // no such job
+	CodeConflict       Code = "conflict"         // the job exists, or is not in a state that allows this
+	CodeUnavailable    Code = "unavailable"      // Redis, a display or another part is away; a retry may help
+	CodeStartTimeout   Code = "start_timeout"    // START_RECORDING did not come in time (LiveKit: 412)
+	CodePageLoad       Code = "page_load_error"  // network error or HTTP status >= 400
+	CodePageError      Code = "template_error"   // the page showed div.error
+	CodePageCrashed    Code = "page_crashed"     // the tab's renderer is gone
+	CodePageClosed     Code = "page_closed"      // the tab was closed, or left for another page
+	CodeConnectionLost Code = "connection_lost"  // the page lost the LiveKit server for too long
+	CodeSessionDied    Code = "session_died"     // Chrome, Xvfb or PulseAudio is gone
+	CodePipeline       Code = "pipeline_error"   // GStreamer reported an error
+	CodeStream         Code = "stream_error"     // an ingest URL refused, stalled or dropped
+	CodeUpload         Code = "upload_error"     // storage refused, or what arrived differs
+	CodeChildDied      Code = "child_died"       // the recording's process is gone
+	CodeWorkerLost     Code = "worker_lost"      // the worker that recorded is gone
+	CodeLeaseLost      Code = "lease_lost"       // another worker may own the job now
+	CodeAborted        Code = "aborted"          // stopped before it could start (LiveKit: 412)
+	CodeInternal       Code = "internal"         // a bug
 )
 
 // Error is what users, events and results see. Message is free of secrets;

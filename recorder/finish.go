@@ -20,7 +20,7 @@ func (l *life) finish() {
 	l.tell()
 	if l.session != nil {
 		if err := l.session.Close(); err != nil {
-			l.Log.Warn("the session did not close cleanly", zap.String("error", l.scrub.Text(err.Error())))
+			l.Log.Warn("the session did not close cleanly", zap.String("error", l.scrub().Text(err.Error())))
 		}
 	}
 }
@@ -41,7 +41,7 @@ func (l *life) endPipeline() {
 	err := <-l.piped
 	close(ended)
 	if err != nil && l.rec.Error == nil {
-		l.rec.Error = l.scrub.Error(AsError(err, CodePipeline))
+		l.rec.Error = l.scrub().Error(AsError(err, CodePipeline))
 		if l.rec.EndReason != EndPipeline {
 			l.Log.Warn("the pipeline did not end cleanly", zap.String("error", l.rec.Error.Message))
 		}
@@ -85,7 +85,7 @@ func (l *life) apply(snap Snapshot) {
 		l.rec.Streams = slices.Clone(snap.Streams)
 		for i := range l.rec.Streams {
 			s := &l.rec.Streams[i]
-			s.URL, s.Error = l.scrub.Text(s.URL), l.scrub.Text(s.Error)
+			s.URL, s.Error = l.scrub().Text(s.URL), l.scrub().Text(s.Error)
 		}
 	}
 	for i := range l.rec.Files {

@@ -44,14 +44,26 @@ type Source struct {
 	// RoomName is a LiveKit room, shown by a template page.
 	RoomName string `json:"room_name,omitempty"`
 	// Layout is handed to the template page; Template is another name for it.
+	// Empty is LayoutName.
 	Layout   string `json:"layout,omitempty"`
 	Template string `json:"template,omitempty"`
-	// CustomBaseURL is the template page (http, https). Its query and fragment are kept.
+	// CustomBaseURL is the template page (http, https). Its query and fragment are
+	// kept. Empty is the built-in template.
 	CustomBaseURL string `json:"custom_base_url,omitempty"`
 	// LiveKitURL is handed to the template page as url= (ws, wss). Worker's own when empty.
 	LiveKitURL string `json:"livekit_url,omitempty"`
-	// Token is handed to the template page as token=. A secret.
+	// Token is handed to the template page as token=; made by the worker when empty. A secret.
 	Token string `json:"token,omitempty"`
+
+	// Identity is the one participant to record, with the built-in template.
+	// ScreenShare narrows that to the camera and microphone (false) or to the screen
+	// and its sound (true); unset, a screen takes the stage when there is one.
+	Identity    string `json:"identity,omitempty"`
+	ScreenShare *bool  `json:"screen_share,omitempty"`
+	// AudioTrackID and VideoTrackID are the track ids (TR_…) to record, with the
+	// built-in template.
+	AudioTrackID string `json:"audio_track_id,omitempty"`
+	VideoTrackID string `json:"video_track_id,omitempty"`
 
 	// URL is a web page (http, https) that is recorded as it is.
 	URL string `json:"url,omitempty"`
@@ -62,14 +74,6 @@ type Source struct {
 
 // AwaitsStart reports whether the recording begins with START_RECORDING.
 func (s Source) AwaitsStart() bool { return s.RoomName != "" || s.AwaitStartSignal }
-
-// LayoutName gives Layout, or Template where only that is set.
-func (s Source) LayoutName() string {
-	if s.Layout != "" {
-		return s.Layout
-	}
-	return s.Template
-}
 
 // FileOutput is one file. What it holds follows from the path's extension:
 // .mp4 (H.264 + AAC), .webm (VP8 + Opus), .ogg (Opus), .mp3.
@@ -113,6 +117,9 @@ type Limits struct {
 	MaxSize int64 `json:"max_size,omitempty"`
 	// StartTimeout bounds one wait for the page to load and log START_RECORDING. Default 30 s.
 	StartTimeout Duration `json:"start_timeout,omitzero"`
+	// EmptyTimeout ends the recording of a room when nobody, or not the one
+	// participant that is recorded, has been in it for so long. 1 s to 24 h, default 20 s.
+	EmptyTimeout Duration `json:"empty_timeout,omitzero"`
 	// ReloadAttempts is how often a page that fails or crashes is loaded again. Default 2.
 	ReloadAttempts *int `json:"reload_attempts,omitempty"`
 	// StreamTimeout gives a stream URL up after it failed for so long without a
@@ -123,6 +130,7 @@ type Limits struct {
 // The defaults of Limits.
 const (
 	DefaultStartTimeout   = 30 * time.Second
+	DefaultEmptyTimeout   = 20 * time.Second
 	DefaultReloadAttempts = 2
 )
 
@@ -132,6 +140,14 @@ func (l Limits) Start() time.Duration {
 		return time.Duration(l.StartTimeout)
 	}
 	return DefaultStartTimeout
+}
+
+// Empty gives EmptyTimeout or its default.
+func (l Limits) Empty() time.Duration {
+	if l.EmptyTimeout > 0 {
+		return time.Duration(l.EmptyTimeout)
+	}
+	return DefaultEmptyTimeout
 }
 
 // Reloads gives ReloadAttempts or its default.
@@ -147,9 +163,9 @@ func (l Limits) Reloads() int {
 const openTimeout = 30 * time.Second
 
 // Starting is the longest time from a recording's process to its first frame:
-// session, every load of the page, and the first frame itself.
+// session, the room, every load of the page, and the first frame itself.
 func (l Limits) Starting() time.Duration {
-	return openTimeout + l.Start()*time.Duration(l.Reloads()+2)
+	return openTimeout + l.Start()*time.Duration(l.Reloads()+3)
 }
 
 // StreamURLs lists every ingest URL of the job in order.
@@ -180,6 +196,10 @@ func (j Job) Clone() Job {
 	if j.Advanced != nil {
 		advanced := *j.Advanced
 		c.Advanced = &advanced
+	}
+	if j.ScreenShare != nil {
+		screen := *j.ScreenShare
+		c.ScreenShare = &screen
 	}
 	if j.Limits.ReloadAttempts != nil {
 		attempts := *j.Limits.ReloadAttempts

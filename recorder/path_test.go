@@ -107,6 +107,8 @@ func TestPageURL(t *testing.T) {
 	own := room("https://t.example.com/x")
 	own.LiveKitURL = "ws://own:7880"
 	own.Layout, own.Template = "", "speaker-light"
+	yes := true
+	one := recorder.Job{Source: recorder.Source{RoomName: "r", Identity: "a b", ScreenShare: &yes}, Limits: recorder.Limits{EmptyTimeout: recorder.Duration(90 * time.Second)}}
 	bare := recorder.Job{Source: recorder.Source{RoomName: "r", CustomBaseURL: "https://t.example.com/x?a=b"}}
 	for _, c := range []struct {
 		job           recorder.Job
@@ -116,14 +118,25 @@ func TestPageURL(t *testing.T) {
 		{room("https://t.example.com"), "wss://lk:1", "https://t.example.com?layout=grid&template=grid&token=a.b%2Bc%2Fd%3D%3D&url=wss%3A%2F%2Flk%3A1"},
 		{room("https://t.example.com/p%2Fq/?z=%20&b#/route?x=y"), "wss://lk", "https://t.example.com/p%2Fq/?z=%20&b&layout=grid&template=grid&token=a.b%2Bc%2Fd%3D%3D&url=wss%3A%2F%2Flk#/route?x=y"},
 		{own, "wss://lk", "https://t.example.com/x?layout=speaker-light&template=speaker-light&token=a.b%2Bc%2Fd%3D%3D&url=ws%3A%2F%2Fown%3A7880"},
-		{bare, "", "https://t.example.com/x?a=b"},
+		{bare, "", "https://t.example.com/x?a=b&token=pass"},
+		{
+			recorder.Job{Source: recorder.Source{RoomName: "r"}},
+			"wss://lk",
+			"http://127.0.0.1:9/?empty_timeout=20&layout=speaker&template=speaker&token=pass&url=wss%3A%2F%2Flk",
+		},
+		{
+			recorder.Job{Source: recorder.Source{RoomName: "r"}, AudioOnly: true},
+			"wss://lk",
+			"http://127.0.0.1:9/?empty_timeout=20&layout=audio&template=audio&token=pass&url=wss%3A%2F%2Flk",
+		},
+		{one, "wss://lk", "http://127.0.0.1:9/?empty_timeout=90&identity=a+b&layout=participant&screen_share=true&template=participant&token=pass&url=wss%3A%2F%2Flk"},
 	} {
-		got, err := recorder.PageURL(c.job, c.livekit)
+		got, err := recorder.PageURL(c.job, recorder.Pass{URL: c.livekit, Token: "pass"}, "http://127.0.0.1:9/")
 		require.NoError(t, err)
 		assert.Equal(t, c.want, got)
 	}
 	for _, base := range []string{"", "://u:5ecret@", "/only/path"} {
-		_, err := recorder.PageURL(room(base), "")
+		_, err := recorder.PageURL(room(base), recorder.Pass{}, "")
 		assert.Equal(t, recorder.CodeInvalid, recorder.CodeOf(err))
 		assert.NotContains(t, err.Error(), "5ecret")
 	}

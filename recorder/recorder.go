@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,8 +18,10 @@ type Recorder struct {
 	OpenSession func(ctx context.Context, spec SessionSpec) (Session, error)
 	// NewPipeline prepares capture and outputs without starting them.
 	NewPipeline func(spec PipelineSpec) (Pipeline, error)
-	// LiveKitURL is handed to template pages of jobs that name no server.
-	LiveKitURL string
+	// ServeTemplate serves the built-in template on loopback and gives its URL.
+	ServeTemplate func() (url string, stop func(), err error)
+	// EnterRoom gives the server's side of a task's room. Not asked without Pass.AdminToken.
+	EnterRoom func(task Task) Room
 	// Progress is how often a running recording is reported; 1 s when zero.
 	Progress time.Duration
 	Now      func() time.Time
@@ -47,9 +50,11 @@ func (r *Recorder) Run(ctx context.Context, task Task, commands <-chan Command, 
 	defer cancel(nil)
 	l := &life{
 		Recorder: r, task: task, job: task.Job, rec: task.Recording.Clone(),
-		scrub: NewScrubber(task.Job), cancel: cancel, report: report,
+		cancel: cancel, report: report,
 		updates: make(chan Update), hurry: make(chan struct{}),
 	}
+	scrub := task.Scrubber()
+	l.scrubber.Store(&scrub)
 	done := make(chan struct{})
 	commanderEnded := make(chan struct{})
 	go func() {
@@ -69,13 +74,18 @@ type life struct {
 	task    Task
 	job     Job
 	rec     Recording
-	scrub   Scrubber
 	cancel  context.CancelCauseFunc
 	report  func(Recording)
 	movedAt time.Time     // when the recording last got longer
 	added   []string      // stream URLs that updates brought
 	updates chan Update   // from command to active
 	hurry   chan struct{} // closed by command
+
+	scrubber  atomic.Pointer[Scrubber]
+	answered  atomic.Int64           // when the room's server last answered, ns
+	room      Room                   // nil without rights on the server
+	layout    atomic.Pointer[string] // what an update set; read when the page is loaded again
+	templates string                 // URL of the built-in template
 
 	session  Session
 	pipeline Pipeline
@@ -127,6 +137,9 @@ func (l *life) command(ctx context.Context, commands <-chan Command, done <-chan
 	}
 }
 
+// scrub knows the job's secrets, and those that updates brought. For any goroutine.
+func (l *life) scrub() Scrubber { return *l.scrubber.Load() }
+
 // stopOf gives why ctx was cancelled; without a Stop somebody just wanted an end.
 func stopOf(ctx context.Context) Stop {
 	var stop Stop
@@ -138,7 +151,11 @@ func stopOf(ctx context.Context) Stop {
 func (l *life) run(ctx context.Context) {
 	l.rec.Status = StatusStarting
 	l.tell()
-	err := l.open(ctx)
+	closeRoom, err := l.openRoom()
+	defer closeRoom()
+	if err == nil {
+		err = l.open(ctx)
+	}
 	if err == nil {
 		err = l.start(ctx)
 	}
@@ -148,6 +165,21 @@ func (l *life) run(ctx context.Context) {
 		l.failStart(ctx, err)
 	}
 	l.finish()
+}
+
+// openRoom prepares what the template page of a room needs. A web page needs nothing.
+func (l *life) openRoom() (stop func(), err error) {
+	if l.task.Pass.AdminToken != "" && l.EnterRoom != nil {
+		l.room = l.EnterRoom(l.task)
+	}
+	if !l.job.UsesBuiltIn() || l.ServeTemplate == nil {
+		return func() {}, nil // PageURL says what is missing
+	}
+	l.templates, stop, err = l.ServeTemplate()
+	if err != nil {
+		return func() {}, AsError(err, CodeUnavailable)
+	}
+	return stop, nil
 }
 
 // open starts the session and, on its display, the pipeline: capture is
@@ -204,7 +236,10 @@ func (l *life) start(ctx context.Context) error {
 	begun, watched := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(watched)
-		err := l.load(ctx)
+		err := l.awaitRoom(ctx)
+		if err == nil {
+			err = l.load(ctx)
+		}
 		if err == nil {
 			err = l.begin(ctx)
 		}
@@ -247,7 +282,7 @@ func (l *life) begin(ctx context.Context) error {
 
 // load opens the page and waits for its marker, again as often as the job allows.
 func (l *life) load(ctx context.Context) error {
-	url, err := PageURL(l.job, l.LiveKitURL)
+	url, err := l.pageURL()
 	if err != nil {
 		return err
 	}
@@ -262,7 +297,7 @@ func (l *life) load(ctx context.Context) error {
 			return err
 		}
 		l.Log.Warn("the page did not start, loading it again",
-			zap.Int("try", try+1), zap.String("error", l.scrub.Text(err.Error())))
+			zap.Int("try", try+1), zap.String("error", l.scrub().Text(err.Error())))
 	}
 }
 
@@ -315,7 +350,7 @@ func (l *life) failStart(ctx context.Context, err error) {
 	if l.session != nil && reason != EndSessionDied {
 		l.diagnose(ctx)
 	}
-	l.rec.Fail(l.scrub.Error(AsError(err, CodeInternal)), CodeInternal, reason)
+	l.rec.Fail(l.scrub().Error(AsError(err, CodeInternal)), CodeInternal, reason)
 }
 
 const diagnoseTimeout = 5 * time.Second
@@ -326,8 +361,8 @@ func (l *life) diagnose(ctx context.Context) {
 	d := l.session.Diagnose(ctx)
 	d.Console = slices.Clone(d.Console) // the session may go on writing to its own
 	for i, line := range d.Console {
-		d.Console[i] = l.scrub.Text(line)
+		d.Console[i] = l.scrub().Text(line)
 	}
-	d.PageError, d.NetError, d.URL = l.scrub.Text(d.PageError), l.scrub.Text(d.NetError), l.scrub.Text(d.URL)
+	d.PageError, d.NetError, d.URL = l.scrub().Text(d.PageError), l.scrub().Text(d.NetError), l.scrub().Text(d.URL)
 	l.rec.Diagnosis = &d
 }

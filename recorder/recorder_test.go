@@ -42,11 +42,14 @@ type stage struct {
 	t        *testing.T
 	job      recorder.Job
 	session  *recordertest.FakeSession
+	room     *recordertest.FakeRoom // entered when pass has an AdminToken
+	pass     recorder.Pass
 	pipeline *recordertest.FakePipeline
 	recorder recorder.Recorder
 	commands chan recorder.Command
 	cancel   context.CancelCauseFunc
 	began    time.Time
+	served   int // built-in templates that are being served
 	logs     *observer.ObservedLogs
 
 	ended   chan struct{}
@@ -62,7 +65,8 @@ func onStage(t *testing.T, scene func(s *stage)) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.DebugLevel)
 		s := &stage{
-			t: t, job: roomJob(), session: &recordertest.FakeSession{}, commands: make(chan recorder.Command),
+			t: t, job: roomJob(), session: &recordertest.FakeSession{}, room: &recordertest.FakeRoom{},
+			pass: recorder.Pass{URL: "wss://livekit.example.com"}, commands: make(chan recorder.Command),
 			ended: make(chan struct{}), logs: logs,
 		}
 		s.recorder = recorder.Recorder{
@@ -71,7 +75,12 @@ func onStage(t *testing.T, scene func(s *stage)) {
 				s.pipeline = recordertest.NewFakePipeline(spec)
 				return s.pipeline, nil
 			},
-			LiveKitURL: "wss://livekit.example.com", Now: time.Now, Log: zap.New(core),
+			ServeTemplate: func() (string, func(), error) {
+				s.served++
+				return "http://127.0.0.1:9/", func() { s.served-- }, nil
+			},
+			EnterRoom: func(recorder.Task) recorder.Room { return s.room },
+			Now:       time.Now, Log: zap.New(core),
 		}
 		s.session.OnClose = func() {
 			if s.pipeline != nil {
@@ -93,7 +102,7 @@ func (s *stage) start(dir string) {
 	s.cancel, s.began = cancel, time.Now()
 	rec := recorder.NewRecording(s.job, time.Now())
 	rec.Status = recorder.StatusStarting
-	task := recorder.Task{Job: s.job, Recording: rec, Dir: dir}
+	task := recorder.Task{Job: s.job, Recording: rec, Dir: dir, Pass: s.pass}
 	go func() {
 		s.result = s.recorder.Run(ctx, task, s.commands, func(rec recorder.Recording) {
 			s.mu.Lock()
@@ -135,6 +144,7 @@ func (s *stage) settle() {
 	s.cancel(nil)
 	assert.Equal(s.t, recorder.StatusEnding, s.result.Status)
 	assert.NotEmpty(s.t, s.result.EndReason)
+	assert.Zero(s.t, s.served)
 	assert.NotZero(s.t, s.result.EndedAt)
 	at := recorder.StatusQueued
 	for _, r := range s.reports {
@@ -296,8 +306,8 @@ func TestFailuresBeforeTheStart(t *testing.T) {
 				}
 			}, recorder.CodePipeline, recorder.EndPipeline, 0, "x264enc",
 		},
-		"no base URL": {
-			func(s *stage) { s.job.CustomBaseURL = "" },
+		"no template here": {
+			func(s *stage) { s.job.CustomBaseURL, s.recorder.ServeTemplate = "", nil },
 			recorder.CodeInvalid, recorder.EndStartFailed, 0, "custom_base_url",
 		},
 	} {

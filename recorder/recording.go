@@ -56,21 +56,25 @@ type EndReason string
 
 // The end reasons: a bounded list, fit for a metric label.
 const (
-	EndSignal       EndReason = "end_recording"  // the page logged END_RECORDING
-	EndStopped      EndReason = "stopped"        // a client's stop
-	EndMaxDuration  EndReason = "max_duration"   // Limits.MaxDuration
-	EndMaxSize      EndReason = "max_size"       // Limits.MaxSize
-	EndStartFailed  EndReason = "start_failed"   // the page did not load or start
-	EndPageCrashed  EndReason = "page_crashed"   // the tab crashed and reloads did not help
-	EndPageClosed   EndReason = "page_closed"    // the tab is gone
-	EndSessionDied  EndReason = "session_died"   // Chrome, Xvfb or PulseAudio died
-	EndPipeline     EndReason = "pipeline_error" // GStreamer failed
-	EndDrained      EndReason = "drained"        // the worker shut down
-	EndChildDied    EndReason = "child_died"     // the recording's process died
-	EndWorkerLost   EndReason = "worker_lost"    // the worker died and nobody could record on
-	EndLeaseLost    EndReason = "lease_lost"     // another worker owns the job
-	EndInvalid      EndReason = "invalid_job"    // refused
-	EndTooManyTries EndReason = "too_many_tries" // released or lost too often
+	EndSignal         EndReason = "end_recording"    // the page logged END_RECORDING
+	EndRoomClosed     EndReason = "room_closed"      // the room was deleted or closed by the server
+	EndRoomEmpty      EndReason = "room_empty"       // nobody was there for Limits.EmptyTimeout
+	EndRemoved        EndReason = "recorder_removed" // somebody removed the recorder from the room
+	EndConnectionLost EndReason = "connection_lost"  // the LiveKit server was gone for too long
+	EndStopped        EndReason = "stopped"          // a client's stop
+	EndMaxDuration    EndReason = "max_duration"     // Limits.MaxDuration
+	EndMaxSize        EndReason = "max_size"         // Limits.MaxSize
+	EndStartFailed    EndReason = "start_failed"     // the page did not load or start
+	EndPageCrashed    EndReason = "page_crashed"     // the tab crashed and reloads did not help
+	EndPageClosed     EndReason = "page_closed"      // the tab is gone
+	EndSessionDied    EndReason = "session_died"     // Chrome, Xvfb or PulseAudio died
+	EndPipeline       EndReason = "pipeline_error"   // GStreamer failed
+	EndDrained        EndReason = "drained"          // the worker shut down
+	EndChildDied      EndReason = "child_died"       // the recording's process died
+	EndWorkerLost     EndReason = "worker_lost"      // the worker died and nobody could record on
+	EndLeaseLost      EndReason = "lease_lost"       // another worker owns the job
+	EndInvalid        EndReason = "invalid_job"      // refused
+	EndTooManyTries   EndReason = "too_many_tries"   // released or lost too often
 )
 
 // OfClient reports whether a client may name this as the reason of its stop. The
@@ -78,6 +82,16 @@ const (
 func (r EndReason) OfClient() bool {
 	switch r {
 	case EndStopped, EndSignal, EndMaxDuration, EndMaxSize:
+		return true
+	default:
+		return false
+	}
+}
+
+// ofPage reports whether a page may name this beside END_RECORDING.
+func (r EndReason) ofPage() bool {
+	switch r {
+	case EndRoomClosed, EndRoomEmpty, EndRemoved, EndConnectionLost:
 		return true
 	default:
 		return false

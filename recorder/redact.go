@@ -128,6 +128,11 @@ func NewScrubber(job Job, more ...string) Scrubber {
 	return Scrubber{}.with(job, more)
 }
 
+// Scrubber knows the secrets of the task: the job's and the pass's.
+func (t Task) Scrubber() Scrubber {
+	return NewScrubber(t.Job, t.Pass.Token, t.Pass.AdminToken)
+}
+
 // With gives a Scrubber that knows the secrets of job and of ingest URLs as well.
 func (s Scrubber) With(job Job, streamURLs ...string) Scrubber {
 	job = job.Clone()

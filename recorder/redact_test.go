@@ -115,7 +115,7 @@ func fill(t *testing.T, v reflect.Value, at, field string, secrets map[string]st
 // secret: either Redacted hides it, or it is listed here.
 func TestRedactedHidesEverySecretField(t *testing.T) {
 	public := []string{
-		"ID", "Source.RoomName", "Source.Layout", "Source.Template", "Encoding.Preset", "Metadata",
+		"ID", "Source.RoomName", "Source.Layout", "Source.Template", "Source.Identity", "Source.AudioTrackID", "Source.VideoTrackID", "Encoding.Preset", "Metadata",
 		"Files.Filepath", "Files.S3.Region", "Files.S3.Bucket", "Files.S3.Metadata", "Files.S3.Tagging", "Files.S3.ContentDisposition",
 	}
 	var job recorder.Job

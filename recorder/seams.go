@@ -73,6 +73,7 @@ type Command struct {
 type Update struct {
 	AddStreamURLs    []string `json:"add_stream_urls,omitempty"`
 	RemoveStreamURLs []string `json:"remove_stream_urls,omitempty"` // URLs or stream ids
+	Layout           string   `json:"layout,omitempty"`             // of a room's template page
 }
 
 // Filter narrows a List. Zero lists everything.
@@ -134,6 +135,12 @@ type Session interface {
 	Diagnose(ctx context.Context) Diagnosis
 	// Close returns when every process, socket and directory of the session is gone.
 	Close() error
+}
+
+// Noter is a Session that tells what the page logged beside a marker: a word of
+// a-z and _, or nothing.
+type Noter interface {
+	Note(m Marker) string
 }
 
 // Inputs are the addresses of a session's display and sound server.
@@ -227,6 +234,8 @@ type Task struct {
 	Job       Job       `json:"job"`
 	Recording Recording `json:"recording"` // as claimed: attempt, part, created_at, file names
 	Dir       string    `json:"dir"`       // the spool entry; exists
+	// Pass lets the recording into its room. Never kept on disk.
+	Pass Pass `json:"pass,omitzero"`
 	// OutputDir takes the file outputs that name no storage, in place of the
 	// spool's own: an absolute path. Set by `tapedeck record`, never by a job.
 	OutputDir string `json:"output_dir,omitempty"`

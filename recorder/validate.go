@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -25,6 +26,7 @@ func (j Job) Validate() error {
 		f.add("id", j.ID, "use 1 to 64 characters of A-Z a-z 0-9 _ -")
 	}
 	j.Source.validate(&f)
+	validateName(&f, "layout", j.LayoutName(), 128)
 	j.Encoding.validate(&f)
 	if j.AudioOnly && j.VideoOnly {
 		f.add("video_only", true, "audio_only and video_only exclude each other: set one of them")
@@ -52,15 +54,43 @@ func (s Source) validate(f *Faults) {
 	if s.Layout != "" && s.Template != "" && s.Layout != s.Template {
 		f.add("template", s.Template, "is another name for layout, which says %q: set one of them", s.Layout)
 	}
-	validateName(f, "layout", s.LayoutName(), 128)
+	s.validateParticipant(f)
+}
+
+// validateParticipant looks at the fields that pick one participant out of a room.
+func (s Source) validateParticipant(f *Faults) {
+	layout := cmp.Or(s.Layout, s.Template)
+	of, _, _ := strings.Cut(layout, "-") // without -light and -dark
+	switch {
+	case !s.ofParticipant() && s.ScreenShare == nil && (!s.UsesBuiltIn() || of != layoutParticipant):
+		return
+	case !s.UsesBuiltIn():
+		f.add("identity", s.Identity, "identity, screen_share, audio_track_id and video_track_id are for rooms with the built-in template: "+
+			"set room_name, and leave url and custom_base_url out")
+		return
+	case !s.ofParticipant():
+		f.add("identity", nil, "name the participant to record, or its tracks (audio_track_id, video_track_id)")
+	case layout != "" && of != layoutParticipant && of != layoutAudio:
+		f.add("layout", layout, "shows the whole room: use %s or %s with identity, audio_track_id and video_track_id, or leave it out",
+			layoutParticipant, layoutAudio)
+	}
+	if s.Identity != "" && (s.AudioTrackID != "" || s.VideoTrackID != "") {
+		f.add("identity", s.Identity, "identity and track ids exclude each other: a track id is of one participant already")
+	}
+	if s.ScreenShare != nil && s.Identity == "" {
+		f.add("screen_share", *s.ScreenShare, "chooses between the sources of one participant: name it with identity")
+	}
+	validateName(f, "identity", s.Identity, 256)
+	validateName(f, "audio_track_id", s.AudioTrackID, 128)
+	validateName(f, "video_track_id", s.VideoTrackID, 128)
 }
 
 func (s Source) validateRoom(f *Faults) {
 	validateName(f, "room_name", s.RoomName, 256)
-	if s.CustomBaseURL == "" {
-		f.add("custom_base_url", nil, "a room needs the URL of its template page, such as https://templates.example.com/grid")
-	} else {
+	if s.CustomBaseURL != "" {
 		validateURL(f, "custom_base_url", s.CustomBaseURL, "http", "https")
+	} else if layout := cmp.Or(s.Layout, s.Template); layout != "" && !slices.Contains(BuiltInLayouts(), layout) {
+		f.add("layout", layout, "%s", builtInRemedy())
 	}
 	if s.LiveKitURL != "" {
 		validateURL(f, "livekit_url", s.LiveKitURL, "ws", "wss", "http", "https")
@@ -268,6 +298,10 @@ func (l Limits) validate(f *Faults) {
 	if d := l.StartTimeout.Std(); d > 0 && (d < time.Second || d > time.Hour) {
 		f.add("limits.start_timeout", l.StartTimeout, "use 1s to 1h")
 	}
+	notNegative(f, "limits.empty_timeout", l.EmptyTimeout)
+	if d := l.EmptyTimeout.Std(); d > 0 && (d < time.Second || d > 24*time.Hour) {
+		f.add("limits.empty_timeout", l.EmptyTimeout, "use 1s to 24h")
+	}
 	if l.MaxDuration > 0 && l.MaxDuration.Std() < time.Second {
 		f.add("limits.max_duration", l.MaxDuration, "use 1s or more, or 0 for no limit of the job's own")
 	}
@@ -307,9 +341,10 @@ func validateMetadataAt(f *Faults, field string, m map[string]string) {
 // job has in all is checked where it runs.
 func ValidateUpdate(u Update) error {
 	var f Faults
-	if len(u.AddStreamURLs) == 0 && len(u.RemoveStreamURLs) == 0 {
-		f.add("add_stream_urls", nil, "name what to change: add_stream_urls or remove_stream_urls")
+	if len(u.AddStreamURLs) == 0 && len(u.RemoveStreamURLs) == 0 && u.Layout == "" {
+		f.add("add_stream_urls", nil, "name what to change: add_stream_urls, remove_stream_urls or layout")
 	}
+	validateName(&f, "layout", u.Layout, 128)
 	if len(u.AddStreamURLs) > MaxStreamURLs {
 		f.add("add_stream_urls", len(u.AddStreamURLs), "at most %d stream URLs per job: remove some", MaxStreamURLs)
 	}

@@ -19,6 +19,9 @@ type Worker struct {
 	Spool  Spool
 	// Slots is how many recordings run at once, at least 1. A delivery holds none.
 	Slots int
+	// Admit gives what a recording enters its room with; nil, or an empty Pass,
+	// where jobs of rooms bring server and token themselves.
+	Admit func(job Job) (Pass, error)
 	// MaxDuration bounds jobs that set no bound of their own, or a larger one; 0 is none.
 	MaxDuration time.Duration
 	// DrainTimeout is how long running recordings go on after a shutdown began.
@@ -188,6 +191,9 @@ func (w *Worker) record(ctx context.Context, lease Lease, entry SpoolEntry, log 
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	task := entry.Task()
+	if err := w.admit(&task); err != nil {
+		return refused(task.Recording, err, w.Now())
+	}
 	s := &slot{job: task.Job.ID, commands: make(chan Command, 16), cancel: cancel}
 	ended := make(chan struct{})
 	defer close(ended)
@@ -211,6 +217,26 @@ func (w *Worker) record(ctx context.Context, lease Lease, entry SpoolEntry, log 
 	})
 	// With EndedAt: a later life of this worker knows by it that all is accounted for.
 	w.save(entry, rec, log)
+	return rec
+}
+
+// admit adds to a task of a room what its page enters with. It is not in the
+// spool entry: a token has no business on a disk.
+func (w *Worker) admit(task *Task) (err error) {
+	if task.Job.RoomName != "" && w.Admit != nil {
+		task.Pass, err = w.Admit(task.Job)
+	}
+	return err
+}
+
+// refused ends a recording that cannot begin, here or anywhere.
+func refused(rec Recording, err error, now time.Time) Recording {
+	rec = rec.Clone()
+	rec.Fail(err, CodeInvalid, EndInvalid)
+	rec.EndedAt = now.UnixNano()
+	for i := range rec.Files {
+		rec.Files[i].State = FileEmpty
+	}
 	return rec
 }
 

@@ -162,7 +162,7 @@ func (r *Runner) start(task recorder.Task) (*process, error) {
 	p := &process{
 		ending: make(chan struct{}), logged: make(chan struct{}), exited: make(chan struct{}),
 		log:   r.Log.With(zap.String("job", task.Job.ID)),
-		scrub: secrets{job: task.Job, scrub: recorder.NewScrubber(task.Job)},
+		scrub: secrets{job: task.Job, scrub: task.Scrubber()},
 	}
 	p.expectEnd = sync.OnceFunc(func() { close(p.ending) })
 	if err := p.spawn(r.Command, r.Env); err != nil {

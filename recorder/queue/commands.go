@@ -178,6 +178,7 @@ const (
 	fieldNow     = "now"
 	fieldAdd     = "add_stream_urls"
 	fieldRemove  = "remove_stream_urls"
+	fieldLayout  = "layout"
 )
 
 func parseCommand(values map[string]any) (recorder.Command, error) {
@@ -204,6 +205,7 @@ func parseCommand(values map[string]any) (recorder.Command, error) {
 		if c.Update.RemoveStreamURLs, err = urlList(text(fieldRemove)); err != nil {
 			return c, recorder.Errorf(recorder.CodeInvalid, "%s: %w", fieldRemove, err)
 		}
+		c.Update.Layout = text(fieldLayout)
 		return c, recorder.ValidateUpdate(c.Update)
 	default:
 		return c, recorder.Errorf(recorder.CodeInvalid, "command: use %q or %q", recorder.CommandStop, recorder.CommandUpdate)

@@ -54,7 +54,7 @@ func (q *Queue) abort(ctx context.Context, s state, e entry, why recorder.EndRea
 	})
 }
 
-// Update asks a job's worker to add or remove streams.
+// Update asks a job's worker to change streams or layout.
 func (q *Queue) Update(ctx context.Context, id string, u recorder.Update) error {
 	if err := recorder.ValidateUpdate(u); err != nil {
 		return err
@@ -72,6 +72,9 @@ func (q *Queue) Update(ctx context.Context, id string, u recorder.Update) error 
 	}
 	if len(u.RemoveStreamURLs) > 0 {
 		fields = append(fields, fieldRemove, compose(u.RemoveStreamURLs))
+	}
+	if u.Layout != "" {
+		fields = append(fields, fieldLayout, u.Layout)
 	}
 	return q.command(ctx, id, s.entry, fields...)
 }

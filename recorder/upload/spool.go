@@ -164,7 +164,10 @@ func (s *Spool) create(task recorder.Task, building string, lock *flock.Flock) (
 		if err := writeJSON(filepath.Join(building, recordingFile), task.Recording); err != nil {
 			return err
 		}
-		return writeJSON(filepath.Join(building, taskFile), e.task)
+		// What a page enters a room with is of no use to whoever delivers.
+		kept := e.task
+		kept.Pass, kept.Job.Token = recorder.Pass{}, ""
+		return writeJSON(filepath.Join(building, taskFile), kept)
 	}
 	base := fmt.Sprintf("%s-%d", task.Job.ID, max(task.Recording.Attempt, 1))
 	// The same attempt may exist already when Redis lost its data and an id came again.

@@ -1,0 +1,257 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Pass is what a recording enters its room with. Both tokens are secrets, signed
+// with the API secret, which itself stays with the worker.
+type Pass struct {
+	// URL of the LiveKit server (ws, wss).
+	URL string `json:"url"`
+	// Token is the page's: a hidden recorder that sees and hears, and no more.
+	Token string `json:"token"`
+	// AdminToken lets the recording, never the page, look after the room: see Room.
+	AdminToken string `json:"admin_token"`
+}
+
+// Room is the LiveKit server's side of the room that is recorded. Implemented by
+// recorder/egress.
+type Room interface {
+	// State tells whether the room exists, and how many participants are in it, as the
+	// server counts: without recorders and agents. CodeUnavailable when the server
+	// does not answer.
+	State(ctx context.Context) (RoomState, error)
+	// SetLayout tells the page through the metadata of its participant.
+	SetLayout(ctx context.Context, layout string) error
+}
+
+// RoomState is what a LiveKit server knows of a room.
+type RoomState struct {
+	Exists       bool
+	Participants int
+}
+
+// The built-in layouts. Those that compose come plain, -light and -dark.
+const (
+	layoutSpeaker     = "speaker" // the default
+	layoutParticipant = "participant"
+	layoutAudio       = "audio" // no video is received; the default of audio_only, of one participant too
+)
+
+// BuiltInLayouts lists the layouts of the built-in template.
+func BuiltInLayouts() []string {
+	var all []string
+	for _, name := range []string{layoutSpeaker, "grid", "single-speaker", layoutAudio, layoutParticipant} {
+		all = append(all, name, name+"-light", name+"-dark")
+	}
+	return all
+}
+
+// UsesBuiltIn reports whether the page is Tapedeck's own template.
+func (s Source) UsesBuiltIn() bool { return s.RoomName != "" && s.CustomBaseURL == "" }
+
+// ofParticipant reports whether one participant, not the room, is to be recorded.
+func (s Source) ofParticipant() bool {
+	return s.Identity != "" || s.AudioTrackID != "" || s.VideoTrackID != ""
+}
+
+// LayoutName gives Layout, or Template where only that is set, or what the
+// built-in template then shows.
+func (j Job) LayoutName() string {
+	switch {
+	case j.Layout != "":
+		return j.Layout
+	case j.Template != "" || !j.UsesBuiltIn():
+		return j.Template
+	case j.AudioOnly:
+		return layoutAudio
+	case j.ofParticipant():
+		return layoutParticipant
+	default:
+		return layoutSpeaker
+	}
+}
+
+// awaitRoom returns when the room exists: a page that joined before would make
+// it, and then record nobody until somebody comes. Without rights on the server
+// the page finds out.
+func (l *life) awaitRoom(ctx context.Context) error {
+	if l.room == nil {
+		return nil
+	}
+	timeout := l.job.Limits.Start()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	tick := time.NewTicker(roomPoll)
+	defer tick.Stop()
+	var away error
+	for {
+		state, err := l.askRoom(ctx)
+		switch {
+		case err == nil && state.Exists:
+			return nil
+		case err == nil:
+			away = nil
+		case ctx.Err() != nil:
+		case CodeOf(err) == CodeUnavailable, errors.Is(err, context.DeadlineExceeded):
+			away = err
+		default:
+			return err
+		}
+		select {
+		case <-tick.C:
+			continue
+		case <-ctx.Done():
+		}
+		switch {
+		case !errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+			return context.Cause(ctx)
+		case away != nil:
+			return Errorf(CodeStartTimeout, "the LiveKit server did not answer within %s: %w", timeout, away)
+		}
+		return Errorf(CodeStartTimeout, "room %q does not exist: nobody created or joined it within %s (limits.start_timeout)",
+			l.job.RoomName, timeout)
+	}
+}
+
+// roomPoll is how often a server is asked for a room that is not there yet, and
+// roomWatch for one that is being recorded.
+const (
+	roomPoll  = 500 * time.Millisecond
+	roomWatch = 3 * time.Second
+	// roomSilence is how long a server has not answered when it is called lost.
+	roomSilence = 10 * time.Second
+)
+
+// watchRoom answers why the room is over: nobody has been in it, or it has not
+// existed, for empty_timeout. It backs the page, whose word comes first: many
+// pages never notice that they show an empty room. A server that does not answer
+// says nothing about the room.
+func (l *life) watchRoom(ctx context.Context) EndReason {
+	if l.room == nil {
+		return ""
+	}
+	tick := time.NewTicker(roomWatch)
+	defer tick.Stop()
+	var since time.Time
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ""
+		}
+		state, err := l.askRoom(ctx)
+		switch {
+		case err != nil:
+			since = time.Time{}
+			l.Log.Debug("the room's state is not known", zap.String("error", l.scrub().Text(err.Error())))
+			continue
+		case state.Participants > 0:
+			since = time.Time{}
+			continue
+		case since.IsZero():
+			since = l.Now()
+		}
+		if l.Now().Sub(since) < l.job.Limits.Empty() {
+			continue
+		}
+		if state.Exists {
+			return EndRoomEmpty
+		}
+		return EndRoomClosed
+	}
+}
+
+func (l *life) askRoom(ctx context.Context) (RoomState, error) {
+	ctx, cancel := context.WithTimeout(ctx, roomWatch)
+	defer cancel()
+	state, err := l.room.State(ctx)
+	if err == nil {
+		l.answered.Store(l.Now().UnixNano())
+	}
+	return state, err
+}
+
+// endOf says why a page logged END_RECORDING: its own word where it gave one,
+// else what the server knows. One question that was not answered says nothing;
+// silence for roomSilence does.
+func (l *life) endOf(ctx context.Context) EndReason {
+	if n, ok := l.session.(Noter); ok {
+		if reason := EndReason(n.Note(MarkerEnd)); reason.ofPage() {
+			return reason
+		}
+	}
+	if l.room == nil {
+		return EndSignal
+	}
+	state, err := l.askRoom(context.WithoutCancel(ctx))
+	switch {
+	case err == nil && !state.Exists:
+		return EndRoomClosed
+	case CodeOf(err) == CodeUnavailable && l.Now().Sub(time.Unix(0, l.answered.Load())) >= roomSilence:
+		return EndConnectionLost
+	default:
+		return EndSignal
+	}
+}
+
+// setLayout changes the picture while recording, and what a page shows that has
+// to be loaded again.
+func (l *life) setLayout(ctx context.Context, layout string) error {
+	switch {
+	case l.job.RoomName == "":
+		return Errorf(CodeInvalid, "layout: %q: the job records a web page, and only the template page of a room has layouts", layout)
+	case l.room == nil:
+		return Errorf(CodeInvalid, "layout: %q: this worker has no rights on the LiveKit server: configure livekit.api_key and livekit.api_secret", layout)
+	}
+	next := l.job
+	next.Layout, next.Template = layout, ""
+	if err := next.Validate(); err != nil { // what a job would be refused for
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
+	defer cancel()
+	if err := l.room.SetLayout(ctx, layout); err != nil {
+		return err
+	}
+	l.layout.Store(&layout)
+	return nil
+}
+
+func builtInRemedy() string {
+	return "the built-in template has " + strings.Join(BuiltInLayouts(), ", ") + "; name one, or a template page of yours with custom_base_url"
+}
+
+// shown is the job with the layout as it is now.
+func (l *life) shown() Job {
+	job := l.job
+	if layout := l.layout.Load(); layout != nil {
+		job.Layout, job.Template = *layout, ""
+	}
+	return job
+}
+
+// repeatLayout tells a page that was loaded again what changed meanwhile: its
+// address had the layout of before.
+func (l *life) repeatLayout(ctx context.Context, shown *string) {
+	layout := l.layout.Load()
+	if layout == shown {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
+	defer cancel()
+	if err := l.room.SetLayout(ctx, *layout); err != nil {
+		l.Log.Warn("the layout was not set again", zap.String("error", l.scrub().Text(err.Error())))
+	}
+}
+
+// pageURL is the address the page is opened at, now.
+func (l *life) pageURL() (string, error) {
+	return PageURL(l.shown(), l.task.Pass, l.templates)
+}
