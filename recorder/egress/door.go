@@ -1,0 +1,123 @@
+// Package egress is LiveKit's side of a recording: the tokens a recorder enters
+// a room with, and what its server is asked and told about that room.
+//
+//	Door.Admit   in the worker, which has the API secret: signs a recorder.Pass
+//	Enter        in the recording's process, which has only the Pass
+package egress
+
+import (
+	"cmp"
+	"net/url"
+	"time"
+
+	"github.com/livekit/protocol/auth"
+	"github.com/livekit/protocol/livekit"
+
+	"tapedeck/recorder"
+)
+
+// Door admits recordings to the rooms of one LiveKit server.
+type Door struct {
+	// URL of the server (ws, wss, http, https).
+	URL string
+	// APIKey and APISecret sign; without them, jobs bring their own tokens.
+	APIKey, APISecret string
+}
+
+// How long a token is good. It must outlive the recording, since a page that
+// crashed is loaded again with it: so the job's longest time, its start and its
+// end, and no less than LiveKit's own recorders get.
+const (
+	shortestLife = 24 * time.Hour
+	unlimited    = 30 * 24 * time.Hour // a job without any limit
+	slack        = time.Hour
+)
+
+// Admit makes the pass of a job's recorder: identity is the job's id, hidden,
+// sees and hears only. CodeInvalid when neither the job nor the Door has what it
+// takes.
+func (d Door) Admit(job recorder.Job) (recorder.Pass, error) {
+	pass := recorder.Pass{URL: cmp.Or(job.LiveKitURL, d.URL), Token: job.Token}
+	signs := d.APIKey != "" && d.APISecret != ""
+	if !job.UsesBuiltIn() && (pass.URL == "" || (!signs && job.Token == "")) {
+		return pass, nil // a page of its owner's may know its server, and how to enter
+	}
+	if pass.URL == "" {
+		return pass, recorder.Errorf(recorder.CodeInvalid,
+			"livekit_url: room %q is on no server: set livekit_url in the job, or livekit.url in the worker's configuration", job.RoomName)
+	}
+	if !signs && job.Token == "" {
+		return pass, recorder.Errorf(recorder.CodeInvalid, "token: room %q cannot be entered: set token in the job, "+
+			"or livekit.api_key and livekit.api_secret in the configuration", job.RoomName)
+	}
+	// A token somebody else's key has signed is for somebody else's server: ours
+	// knows nothing of that room.
+	if !signs || (job.Token != "" && keyOf(job.Token) != d.APIKey) {
+		return pass, nil
+	}
+	var err error
+	life := lifetime(job.Limits)
+	if pass.Token == "" {
+		if pass.Token, err = d.pageToken(job, life); err != nil {
+			return pass, err
+		}
+	}
+	pass.AdminToken, err = d.sign(job.ID+"-admin", life, &auth.VideoGrant{RoomList: true, RoomAdmin: true, Room: job.RoomName})
+	return pass, err
+}
+
+func lifetime(l recorder.Limits) time.Duration {
+	if l.MaxDuration <= 0 {
+		return unlimited
+	}
+	return max(shortestLife, l.MaxDuration.Std()+l.Starting()+slack)
+}
+
+func (d Door) pageToken(job recorder.Job, life time.Duration) (string, error) {
+	yes, no := true, false
+	return d.sign(job.ID, life, &auth.VideoGrant{
+		RoomJoin: true, Room: job.RoomName, CanSubscribe: &yes, CanPublish: &no, CanPublishData: &no,
+		Hidden: true, Recorder: true,
+	})
+}
+
+func (d Door) sign(identity string, life time.Duration, grant *auth.VideoGrant) (string, error) {
+	token, err := auth.NewAccessToken(d.APIKey, d.APISecret).SetIdentity(identity).
+		SetKind(livekit.ParticipantInfo_EGRESS).SetVideoGrant(grant).SetValidFor(life).ToJWT()
+	if err != nil {
+		return "", recorder.Errorf(recorder.CodeInvalid, "livekit.api_secret: no token can be signed with it: %w", err)
+	}
+	return token, nil
+}
+
+// keyOf names the API key that signed a token; empty when it is none.
+func keyOf(token string) string {
+	if parsed, err := auth.ParseAPIToken(token); err == nil {
+		return parsed.APIKey()
+	}
+	return ""
+}
+
+// identityOf tells whom a token lets in.
+func identityOf(token string) string {
+	if parsed, err := auth.ParseAPIToken(token); err == nil {
+		return parsed.Identity()
+	}
+	return ""
+}
+
+// apiURL is where the server's API is: the same host and path, over HTTP.
+func apiURL(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", recorder.Errorf(recorder.CodeInvalid, "livekit_url is no valid URL: write wss://host")
+	}
+	switch u.Scheme {
+	case "ws":
+		u.Scheme = "http"
+	case "wss":
+		u.Scheme = "https"
+	}
+	u.RawQuery, u.Fragment = "", "" // paths are appended
+	return u.String(), nil
+}

@@ -1,0 +1,124 @@
+package egress_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/livekit/protocol/auth"
+	"github.com/livekit/protocol/livekit"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder"
+	"tapedeck/recorder/egress"
+)
+
+const (
+	apiKey    = "APIofTheTest"
+	apiSecret = "a-secret-that-nobody-but-the-worker-has"
+)
+
+func roomJob() recorder.Job {
+	return recorder.Job{ID: "EG_test", Source: recorder.Source{RoomName: "stand-up"}}
+}
+
+func door() egress.Door {
+	return egress.Door{URL: "wss://livekit.example.com", APIKey: apiKey, APISecret: apiSecret}
+}
+
+// claims checks the signature as a server does.
+func claims(t *testing.T, token string) (*auth.ClaimGrants, time.Duration) {
+	t.Helper()
+	parsed, err := auth.ParseAPIToken(token)
+	require.NoError(t, err)
+	registered, grants, err := parsed.Verify(apiSecret)
+	require.NoError(t, err)
+	return grants, registered.ExpiresAt.Sub(registered.NotBefore.Time)
+}
+
+func TestPageTokenIsAHiddenListener(t *testing.T) {
+	pass, err := door().Admit(roomJob())
+	require.NoError(t, err)
+	assert.Equal(t, "wss://livekit.example.com", pass.URL)
+	grants, _ := claims(t, pass.Token)
+	assert.Equal(t, "EG_test", grants.Identity)
+	assert.Equal(t, livekit.ParticipantInfo_EGRESS, grants.GetParticipantKind())
+	yes, no := true, false
+	assert.Equal(t, &auth.VideoGrant{
+		RoomJoin: true, Room: "stand-up", CanSubscribe: &yes, CanPublish: &no, CanPublishData: &no, Hidden: true, Recorder: true,
+	}, grants.Video, "and nothing else")
+	grants, _ = claims(t, pass.AdminToken)
+	assert.Equal(t, &auth.VideoGrant{RoomList: true, RoomAdmin: true, Room: "stand-up"}, grants.Video)
+}
+
+func TestTokensOutliveTheJob(t *testing.T) {
+	for most, want := range map[time.Duration]time.Duration{
+		0:              30 * 24 * time.Hour,
+		time.Minute:    24 * time.Hour,
+		72 * time.Hour: 73 * time.Hour,
+	} {
+		job := roomJob()
+		job.Limits.MaxDuration = recorder.Duration(most)
+		pass, err := door().Admit(job)
+		require.NoError(t, err)
+		for _, token := range []string{pass.Token, pass.AdminToken} {
+			_, life := claims(t, token)
+			assert.GreaterOrEqual(t, life, want, most)
+			assert.Less(t, life, want+time.Hour, most)
+		}
+	}
+}
+
+func TestTokenOfTheJobsOwn(t *testing.T) {
+	signed := func(key, secret string) string {
+		token, err := auth.NewAccessToken(key, secret).SetIdentity("mine").SetVideoGrant(&auth.VideoGrant{RoomJoin: true, Room: "stand-up"}).ToJWT()
+		require.NoError(t, err)
+		return token
+	}
+	for name, c := range map[string]struct {
+		token string
+		admin bool
+	}{
+		"of our key":      {signed(apiKey, apiSecret), true},
+		"of another's":    {signed("APIother", apiSecret), false},
+		"no token at all": {"opaque", false},
+	} {
+		job := roomJob()
+		job.Token = c.token
+		pass, err := door().Admit(job)
+		require.NoError(t, err, name)
+		assert.Equal(t, c.token, pass.Token, name)
+		assert.Equal(t, c.admin, pass.AdminToken != "", name)
+	}
+}
+
+func TestServerOfTheJobsOwn(t *testing.T) {
+	job := roomJob()
+	job.LiveKitURL = "wss://other.example.com"
+	pass, err := door().Admit(job)
+	require.NoError(t, err)
+	assert.Equal(t, "wss://other.example.com", pass.URL, "for the page and for whoever looks after the room")
+	assert.NotEmpty(t, pass.AdminToken)
+}
+
+func TestWhatIsMissingIsNamed(t *testing.T) {
+	job := roomJob()
+	_, err := egress.Door{URL: "wss://lk"}.Admit(job)
+	assert.Equal(t, recorder.CodeInvalid, recorder.CodeOf(err))
+	assert.ErrorContains(t, err, "livekit.api_key")
+
+	_, err = egress.Door{APIKey: apiKey, APISecret: apiSecret}.Admit(job)
+	assert.Equal(t, recorder.CodeInvalid, recorder.CodeOf(err))
+	assert.ErrorContains(t, err, "livekit_url")
+
+	custom := job
+	custom.CustomBaseURL = "https://t.example.com"
+	pass, err := egress.Door{}.Admit(custom)
+	require.NoError(t, err, "such a page may know by itself")
+	assert.Equal(t, recorder.Pass{}, pass)
+
+	job.LiveKitURL, job.Token = "ws://own", "opaque"
+	pass, err = egress.Door{}.Admit(job)
+	require.NoError(t, err)
+	assert.Equal(t, recorder.Pass{URL: "ws://own", Token: "opaque"}, pass)
+}
