@@ -25,11 +25,24 @@ type FakeSession struct {
 	marks  map[recorder.Marker]error
 	gone   error
 	urls   []string
+	note   string
 	closed int
 }
 
 // Log makes the page log m: every Wait for it returns nil.
 func (s *FakeSession) Log(m recorder.Marker) { s.Refuse(m, nil) }
+
+// LogNoted makes the page log m with a note beside it.
+func (s *FakeSession) LogNoted(m recorder.Marker, note string) {
+	s.change(func() { s.marks[m], s.note = nil, note })
+}
+
+// Note implements recorder.Noter.
+func (s *FakeSession) Note(recorder.Marker) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.note
+}
 
 // Refuse makes every Wait for m on the page of the last Navigate return err.
 func (s *FakeSession) Refuse(m recorder.Marker, err error) {

@@ -24,14 +24,14 @@ var pages embed.FS
 // port. It keeps what it was asked.
 //
 //	/barcode?end=SECONDS&audio=0   frame counter, flash and beep; see ReadBarcodes, FlashOnsets, BeepOnsets
-//	/markers?start=MS&end=MS&level=warn   logs the markers so long after its load
+//	/markers?start=MS&end=MS&level=warn&note=WORD   logs the markers so long after its load, with the note beside END
 //	/token                         shows and records its query, logs START_RECORDING
 //	/never                         loads, but never starts
 //	/status/CODE                   answers with this status
 //	/redirect?to=URL               302
 //	/div-error?after=MS&text=TEXT  shows div.error
 //	/console                       log lines, a token among them, and an uncaught exception, but no marker
-//	/iframe?cross=1                START_RECORDING from a frame, of another site with cross
+//	/iframe?cross=1&end=MS&note=WORD   markers from a frame, of another site with cross
 //	/alert /confirm /beforeunload  dialogs, then START_RECORDING
 //	/popup /download               tries to open a window or to download, then START_RECORDING
 //	/permissions                   asks for camera, microphone, notifications; logs "camera: …" lines, then START_RECORDING
@@ -166,8 +166,8 @@ func scripts() map[string]string {
 	return map[string]string{
 		"/never": "",
 		"/markers": `const level = query.get('level') || 'log';
-			const mark = (name, text) => query.has(name) && setTimeout(() => console[level]('marker', text), +query.get(name));
-			mark('start', 'START_RECORDING'); mark('end', 'END_RECORDING');
+			const mark = (name, ...text) => query.has(name) && setTimeout(() => console[level]('marker', ...text), +query.get(name));
+			mark('start', 'START_RECORDING'); mark('end', 'END_RECORDING', ...query.getAll('note'));
 			console.log('not START_RECORDING itself')`,
 		"/div-error": `after(() => { const d = document.createElement('div'); d.className = 'box error';
 			d.textContent = query.get('text') || 'no such room'; document.body.append(d) })`,
@@ -175,7 +175,8 @@ func scripts() map[string]string {
 			console.log('joined wss://livekit.example/rtc?access_token=sesame-open-12345');
 			queueMicrotask(() => { throw new Error('boom in the page') })`,
 		"/iframe": `const f = document.createElement('iframe');
-			f.src = (query.has('cross') ? '{other}' : '{self}') + '/markers?start=50'; document.body.append(f)`,
+			query.set('start', 50);
+			f.src = (query.has('cross') ? '{other}' : '{self}') + '/markers?' + query; document.body.append(f)`,
 		"/alert":        `setTimeout(() => { alert('stop here'); start() }, 0)`,
 		"/confirm":      `setTimeout(() => { console.log('confirm: ' + confirm('sure?')); start() }, 0)`,
 		"/beforeunload": `addEventListener('beforeunload', e => { e.preventDefault(); e.returnValue = 'stay' }); start()`,

@@ -3,7 +3,6 @@ package recordertest
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"io"
 	"math"
 	"os/exec"
@@ -50,13 +49,14 @@ func ReadBarcodes(t testing.TB, file string) []Frame {
 	}
 	frames := make([]Frame, len(out)/size)
 	for i := range frames {
-		frames[i] = readFrame(out[i*size : (i+1)*size])
+		frames[i] = readFrame(out[i*size:(i+1)*size], 0)
 		frames[i].PTS = stamps[i]
 	}
 	return frames
 }
 
-func readFrame(picture []byte) Frame {
+// readFrame takes so many columns on the left for the upper bits of small words.
+func readFrame(picture []byte, hidden int) Frame {
 	f := Frame{Counter: -1, Flash: true}
 	var words [barcodeRows]int
 	for row := range barcodeRows {
@@ -64,7 +64,9 @@ func readFrame(picture []byte) Frame {
 			words[row] = words[row]<<1 | bit(cellBrightness(picture, row, column))
 		}
 	}
-	if words[0]^words[1]^checkWord == words[2] {
+	shown := 1<<(barcodeColumns-hidden) - 1
+	words[0], words[1] = words[0]&shown, words[1]&shown
+	if (words[0]^words[1]^checkWord^words[2])&shown == 0 {
 		f.Counter = words[0]<<16 | words[1]
 	}
 	// Every part of the region has to be white: a half drawn flash is none.
@@ -140,21 +142,14 @@ const (
 // needs ffmpeg.
 func BeepOnsets(t testing.TB, file string) []time.Duration {
 	t.Helper()
-	out, _ := ffmpeg(t, "-copyts", "-i", file, "-map", "0:a:0",
-		"-af", "aresample=48000:async=1:min_hard_comp=0.01:first_pts=0",
-		"-f", "s16le", "-ac", "1", "-ar", "48000", "pipe:1")
-	samples := make([]float64, len(out)/2)
-	for i := range samples {
-		samples[i] = float64(int16(binary.LittleEndian.Uint16(out[2*i:]))) / math.MaxInt16
-	}
-	return toneOnsets(samples)
+	return toneOnsets(readSound(t, file), beepWindow)
 }
 
 // toneOnsets finds where the amplitude of 1 kHz rises. At an onset the window
 // is half full when the amplitude passes half of what it rises to, so the tone
 // began half a window before.
-func toneOnsets(samples []float64) []time.Duration {
-	envelope := toneEnvelope(samples)
+func toneOnsets(samples []float64, window int) []time.Duration {
+	envelope := toneEnvelope(samples, window)
 	var onsets []time.Duration
 	quiet := beepPause
 	for i, level := range envelope {
@@ -163,7 +158,7 @@ func toneOnsets(samples []float64) []time.Duration {
 			continue
 		}
 		if quiet >= beepPause {
-			top := slices.Max(envelope[i:min(len(envelope), i+5*beepWindow)])
+			top := slices.Max(envelope[i:min(len(envelope), i+5*window)])
 			half := i
 			for half > 0 && envelope[half-1] >= top/2 {
 				half--
@@ -171,7 +166,7 @@ func toneOnsets(samples []float64) []time.Duration {
 			for envelope[half] < top/2 {
 				half++
 			}
-			onsets = append(onsets, time.Duration(max(0, half-beepWindow/2))*time.Second/sampleRate)
+			onsets = append(onsets, time.Duration(max(0, half-window/2))*time.Second/sampleRate)
 		}
 		quiet = 0
 	}
@@ -179,7 +174,7 @@ func toneOnsets(samples []float64) []time.Duration {
 }
 
 // toneEnvelope is the amplitude of 1 kHz in the window that ends at each sample.
-func toneEnvelope(samples []float64) []float64 {
+func toneEnvelope(samples []float64, window int) []float64 {
 	envelope := make([]float64, len(samples))
 	var re, im float64
 	mixed := func(i int) (float64, float64) {
@@ -189,11 +184,11 @@ func toneEnvelope(samples []float64) []float64 {
 	for i := range samples {
 		a, b := mixed(i)
 		re, im = re+a, im+b
-		if i >= beepWindow {
-			a, b = mixed(i - beepWindow)
+		if i >= window {
+			a, b = mixed(i - window)
 			re, im = re-a, im-b
 		}
-		envelope[i] = 2 * math.Hypot(re, im) / beepWindow
+		envelope[i] = 2 * math.Hypot(re, im) / float64(window)
 	}
 	return envelope
 }

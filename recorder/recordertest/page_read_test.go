@@ -4,10 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -61,20 +57,7 @@ func beeps() []byte {
 
 func encode(t *testing.T, picture func(i int) []byte) string {
 	t.Helper()
-	dir := t.TempDir()
-	sound := filepath.Join(dir, "beeps.pcm")
-	require.NoError(t, os.WriteFile(sound, beeps(), 0o600))
-	var raw bytes.Buffer
-	for i := range rate * seconds {
-		raw.Write(picture(i))
-	}
-	file := filepath.Join(dir, "recording.mp4")
-	cmd := exec.Command("ffmpeg", strings.Fields("-loglevel error -f rawvideo -pix_fmt gray -s 640x360 -r 30 -i pipe:0 "+
-		"-f s16le -ar 48000 -ac 1 -i "+sound+" -c:v libx264 -preset veryfast -b:v 1500k -pix_fmt yuv420p -c:a aac "+file)...)
-	cmd.Stdin = &raw
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return file
+	return encodeRoom(t, beeps(), picture)
 }
 
 func TestRecordingOfTheBarcodeIsReadBack(t *testing.T) {
