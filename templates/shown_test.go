@@ -1,0 +1,156 @@
+package templates_test
+
+import (
+	"image"
+	"image/color"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder"
+	"tapedeck/recorder/rehearsal"
+)
+
+var wide = image.Pt(1280, 720)
+
+// Ranges of how much of the page a colour covers.
+var (
+	gone  = [2]float64{0, 0.001}
+	small = [2]float64{0.01, 0.06} // in a strip
+	third = [2]float64{0.2, 0.3}   // one of three or four in a grid
+	stage = [2]float64{0.6, 0.85}  // beside a strip
+	whole = [2]float64{0.9, 1}
+)
+
+type shown = map[color.RGBA][2]float64
+
+// TestLayouts changes the layout of one running page, as a recording does.
+func TestLayouts(t *testing.T) {
+	t.Parallel()
+	r := startRooms(t)
+	ada, bob := r.join(t, "talk", "ada", "Ada"), r.join(t, "talk", "bob", "Bob")
+	eve, robot := r.join(t, "talk", "eve", "Eve"), r.agent(t, "talk", "robot")
+	ada.camera(paint(t, red))
+	bob.camera(paint(t, green, recorder.ClipH264))
+	voice := bob.speak()
+	eve.camera(paint(t, blue))
+	robot.camera(paint(t, purple))
+	robot.speak()
+
+	v := open(t, wide)
+	v.watch(r, "talk", "EG_1", "grid")
+	v.await(shares(shown{red: third, green: third, blue: third, purple: gone}))
+	r.change(t, "talk", "EG_1", "speaker")
+	v.await(shares(shown{red: small, green: stage, blue: small, purple: gone}))
+	r.change(t, "talk", "EG_1", "single-speaker-light")
+	v.await(shares(shown{red: gone, green: whole, blue: gone}))
+	voice.Mute()
+	eve.speak()
+	v.await(shares(shown{red: gone, green: gone, blue: whole}))
+	r.change(t, "talk", "EG_1", "audio")
+	v.await(shares(shown{red: gone, green: gone, blue: gone}))
+
+	screen := eve.screen(paint(t, yellow))
+	for _, layout := range []string{"grid", "speaker-dark"} {
+		r.change(t, "talk", "EG_1", layout)
+		v.await(shares(shown{yellow: {0.5, 0.7}, red: small, green: small, blue: small}))
+	}
+	r.change(t, "talk", "EG_1", "single-speaker")
+	v.await(shares(shown{yellow: whole, red: gone, green: gone, blue: gone}))
+	require.NoError(t, screen.Unpublish())
+	v.await(shares(shown{yellow: gone, blue: whole}))
+	assert.Empty(t, v.console())
+
+	r.change(t, "talk", "EG_1", "mosaic")
+	require.Eventually(t, func() bool { return len(v.console()) > 0 }, patience, 100*time.Millisecond)
+	assert.Contains(t, v.console()[0], `warning: layout: there is no "mosaic", so the present one stays`)
+	v.await(shares(shown{blue: whole}))
+}
+
+// TestChangesShowWithinASecond is what a recording promises its viewers. It runs
+// alone, for it measures.
+func TestChangesShowWithinASecond(t *testing.T) {
+	r := startRooms(t)
+	ada, screenClip, eveClip := r.join(t, "talk", "ada", "Ada"), paint(t, yellow), paint(t, blue)
+	camera := ada.camera(paint(t, red))
+	v := open(t, wide)
+	v.watch(r, "talk", "EG_1", "grid")
+	v.await(shares(shown{red: whole}))
+
+	const second = time.Second
+	assert.Less(t, took(func() { camera.Mute(); v.await(shares(shown{red: gone})) }), second, "mute")
+	assert.Less(t, took(func() { camera.Unmute(); v.await(shares(shown{red: whole})) }), second, "unmute")
+	eve := r.join(t, "talk", "eve", "Eve")
+	assert.Less(t, took(func() { eve.camera(eveClip); v.await(shares(shown{red: {0.3, 0.5}, blue: {0.3, 0.5}})) }), second, "join")
+	var screen *rehearsal.Track
+	assert.Less(t, took(func() {
+		screen = ada.screen(screenClip)
+		v.await(shares(shown{yellow: {0.5, 0.7}, red: small, blue: small}))
+	}), second, "share")
+	assert.Less(t, took(func() { require.NoError(t, screen.Unpublish()); v.await(shares(shown{yellow: gone, red: {0.3, 0.5}})) }), second, "unshare")
+	assert.Less(t, took(func() { eve.Leave(); v.await(shares(shown{red: whole, blue: gone})) }), second, "leave")
+}
+
+func took(f func()) time.Duration {
+	began := time.Now()
+	f()
+	return time.Since(began)
+}
+
+// TestOneParticipant shows one identity, or exactly the tracks that are named.
+func TestOneParticipant(t *testing.T) {
+	t.Parallel()
+	r := startRooms(t)
+	ada, bob := r.join(t, "talk", "ada", "Ada"), r.join(t, "talk", "bob", "Bob")
+	ada.camera(paint(t, red))
+	ada.speak()
+	camera := bob.camera(paint(t, green))
+	screen := bob.screen(paint(t, yellow))
+
+	v := open(t, wide)
+	for name, c := range map[string]struct {
+		parameters []string
+		want       shown
+	}{
+		"camera and screen": {[]string{"identity", "bob"}, shown{yellow: {0.5, 0.7}, green: small, red: gone}},
+		"camera":            {[]string{"identity", "bob", "screen_share", "false"}, shown{green: whole, yellow: gone}},
+		"screen":            {[]string{"identity", "bob", "screen_share", "true"}, shown{yellow: whole, green: gone}},
+		"a camera's track":  {[]string{"video_track_id", camera.ID()}, shown{green: whole, yellow: gone}},
+		"a screen's track":  {[]string{"video_track_id", screen.ID()}, shown{yellow: whole, green: gone}},
+		"somebody else":     {[]string{"identity", "ada"}, shown{red: whole, green: gone, yellow: gone}},
+		"nobody yet":        {[]string{"identity", "zoe"}, shown{red: gone, green: gone, yellow: gone}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v.watch(r, "talk", "EG_1", "participant", c.parameters...)
+			v.await(shares(c.want))
+		})
+	}
+}
+
+// TestLastPictureStays loses the server, which comes back.
+func TestLastPictureStays(t *testing.T) {
+	t.Parallel()
+	r := startRooms(t)
+	ada, bob := r.join(t, "talk", "ada", "Ada"), r.join(t, "talk", "bob", "Bob")
+	ada.camera(paint(t, red))
+	bob.camera(paint(t, green))
+	v := open(t, wide)
+	v.watch(r, "talk", "EG_1", "grid")
+	both := shown{red: {0.3, 0.5}, green: {0.3, 0.5}}
+	v.await(shares(both))
+
+	r.Kill()
+	for gone := time.Now(); time.Since(gone) < 4*time.Second; {
+		require.Empty(t, shares(both)(v.picture()), "%v after the server", time.Since(gone))
+	}
+	require.NoError(t, r.Restart(within(t, patience)))
+	eve := r.join(t, "talk", "eve", "Eve")
+	eve.camera(paint(t, blue))
+	v.await(shares(shown{blue: {0.2, 1}}))
+	// Chrome tells of every attempt, with the address.
+	console := strings.Join(v.console(), "\n")
+	assert.NotContains(t, console, "eyJ", "the token")
+}
