@@ -17,14 +17,14 @@ import (
 	"tapedeck/recorder"
 	"tapedeck/recorder/capture"
 	"tapedeck/recorder/child"
+	"tapedeck/recorder/egress"
 )
 
 // childSettings is what a worker tells its children of the configuration. No
-// storage and no Redis: a child has no use for them.
+// storage, no Redis and no API secret: a child has no use for them.
 type childSettings struct {
-	Chrome     ChromeConfig `json:"chrome"`
-	LiveKitURL string       `json:"livekit_url"`
-	Log        LogConfig    `json:"log"`
+	Chrome ChromeConfig `json:"chrome"`
+	Log    LogConfig    `json:"log"`
 }
 
 // reportFD is where a child's parent reads its reports.
@@ -79,8 +79,8 @@ func (a *app) prepareChild(settings json.RawMessage, task recorder.Task) (record
 	if err := json.Unmarshal(settings, &s); err != nil {
 		return nil, err
 	}
-	a.config.Chrome, a.config.LiveKit.URL, a.config.Log = s.Chrome, s.LiveKitURL, s.Log
-	return a.newRecorder(a.logger(a.err, recorder.NewScrubber(task.Job))), nil
+	a.config.Chrome, a.config.Log = s.Chrome, s.Log
+	return a.newRecorder(a.logger(a.err, task.Scrubber())), nil
 }
 
 // newRecorder wires the real display, browser and pipeline.
@@ -92,9 +92,10 @@ func (a *app) newRecorder(log *zap.Logger) *recorder.Recorder {
 		NewPipeline: func(spec recorder.PipelineSpec) (recorder.Pipeline, error) {
 			return pipeline.New(spec, pipeline.Options{Log: log})
 		},
-		LiveKitURL: a.config.LiveKit.URL,
-		Now:        time.Now,
-		Log:        log,
+		ServeTemplate: serveTemplate,
+		EnterRoom:     egress.Enter,
+		Now:           time.Now,
+		Log:           log,
 	}
 }
 

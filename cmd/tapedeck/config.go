@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,9 +71,12 @@ type ChromeConfig struct {
 	Flags   []string `yaml:"flags" env:"FLAGS"`     // more command line flags
 }
 
-// LiveKitConfig is handed to template pages of jobs that name no server.
+// LiveKitConfig is the server of rooms whose job names none, and the key that
+// lets recorders in.
 type LiveKitConfig struct {
-	URL string `yaml:"url" env:"URL"`
+	URL       string `yaml:"url" env:"URL"`
+	APIKey    string `yaml:"api_key" env:"API_KEY"`
+	APISecret string `yaml:"api_secret" env:"API_SECRET"`
 }
 
 // LogConfig is the log on stderr.
@@ -177,6 +181,12 @@ func (c Config) validate() error {
 	}
 	if c.Storage.S3 != (S3Config{}) && c.Storage.S3.Bucket == "" {
 		wrong("storage.s3.bucket", "", "name the bucket")
+	}
+	if (c.LiveKit.APIKey == "") != (c.LiveKit.APISecret == "") {
+		problems = append(problems, errors.New("livekit.api_secret: belongs with livekit.api_key: set both, or neither for jobs that bring their own tokens"))
+	}
+	if raw := c.LiveKit.URL; raw != "" && !slices.ContainsFunc([]string{"ws://", "wss://", "http://", "https://"}, func(s string) bool { return strings.HasPrefix(raw, s) }) {
+		wrong("livekit.url", recorder.RedactURL(raw), "write ws://host:7880 or wss://host")
 	}
 	if !filepath.IsAbs(c.Spool) {
 		wrong("spool", c.Spool, "use an absolute path")

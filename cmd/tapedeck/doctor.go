@@ -18,6 +18,7 @@ import (
 	"tapedeck/recorder"
 	"tapedeck/recorder/capture"
 	"tapedeck/recorder/upload"
+	"tapedeck/templates"
 )
 
 // finding is one thing doctor looked at.
@@ -36,8 +37,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Check the machine and say how to mend what is missing",
 		Long: `Check what a worker needs: Chrome and its sandbox, the X and sound servers, every
-GStreamer element that is used, fonts, shared memory, disk space, the queue and
-the storage. Exit code 1 when something is missing.
+GStreamer element that is used, fonts, shared memory, disk space, the queue, the
+storage and, where one is configured, the LiveKit server. Exit code 1 when something is missing.
 
 With --quick it is a health check: a Redis that is away and a disk that fills up
 are told, but only a spool that cannot be used is a failure, for whoever restarts
@@ -77,7 +78,32 @@ func (a *app) examine(ctx context.Context, quick bool) []finding {
 	for _, f := range capture.Check(ctx, a.captureOptions(zap.NewNop())) {
 		findings = append(findings, finding{Name: f.Name, OK: f.OK, Detail: f.Detail, Remedy: f.Remedy})
 	}
-	return append(findings, examineGStreamer(), a.examineStorage(ctx))
+	findings = append(findings, examineGStreamer(), a.examineStorage(ctx), examineTemplate())
+	if a.config.LiveKit != (LiveKitConfig{}) { // web pages need none
+		findings = append(findings, a.examineLiveKit(ctx))
+	}
+	return findings
+}
+
+func examineTemplate() finding {
+	f := finding{Name: "template", OK: true, Detail: "the built-in template for rooms is in this binary"}
+	if err := templates.Built(); err != nil {
+		f.OK, f.Detail, f.Remedy = false, err.Error(), "build with `make build`; rooms with a custom_base_url work without"
+	}
+	return f
+}
+
+func (a *app) examineLiveKit(ctx context.Context) finding {
+	f := finding{Name: "LiveKit", OK: true, Detail: recorder.RedactURL(a.config.LiveKit.URL) + " accepts the key"}
+	if a.config.LiveKit.APIKey == "" {
+		f.Detail = recorder.RedactURL(a.config.LiveKit.URL) + ": jobs bring their own tokens"
+		return f
+	}
+	if err := a.door().Check(ctx); err != nil {
+		f.OK, f.Detail = false, recorder.ScrubText(err.Error())
+		f.Remedy = "check livekit.url, livekit.api_key and livekit.api_secret; without the latter two, jobs bring their own tokens"
+	}
+	return f
 }
 
 func (a *app) examineRedis(ctx context.Context) finding {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,7 +17,8 @@ import (
 
 type enqueueFlags struct {
 	encodingFlags
-	source     recorder.Source
+	room       roomFlags
+	url        string
 	files      []string
 	id         string
 	awaitStart bool
@@ -32,7 +34,7 @@ func (a *app) enqueueCommand() *cobra.Command {
 a file with flags on top. docs/queue.md describes the fields, and how to do the
 same with any Redis client. Prints the job's id.`,
 		Example: `  tapedeck enqueue --url https://example.com --file talk.mp4
-  tapedeck enqueue --room demo --base-url https://templates.example.com --layout grid --rtmp @key.txt
+  tapedeck enqueue --room demo --layout grid --file '{room_name}-{time}.mp4' --rtmp @key.txt
   tapedeck enqueue job.yaml --duration 10m`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -46,13 +48,9 @@ same with any Redis client. Prints the job's id.`,
 	}
 	redisFlag(cmd)
 	f.register(cmd.Flags(), "the worker's")
+	f.room.register(cmd.Flags())
 	fl := cmd.Flags()
-	fl.StringVar(&f.source.URL, "url", "", "web page to record")
-	fl.StringVar(&f.source.RoomName, "room", "", "room to record")
-	fl.StringVar(&f.source.Layout, "layout", "", "layout handed to the room's template page")
-	fl.StringVar(&f.source.CustomBaseURL, "base-url", "", "the room's template page")
-	fl.StringVar(&f.source.LiveKitURL, "livekit-url", "", "server handed to the template page")
-	fl.StringVar(&f.source.Token, "token", "", "token handed to the template page; @file reads it from a file")
+	fl.StringVar(&f.url, "url", "", "web page to record")
 	fl.BoolVar(&f.awaitStart, "await-start", false, "wait for the page to log START_RECORDING (rooms always do)")
 	fl.StringArrayVar(&f.files, "file", nil, "file to write in the worker's storage, such as {room_name}-{time}.mp4; repeatable")
 	fl.StringVar(&f.id, "id", "", "the job's id (default: a new one)")
@@ -93,17 +91,9 @@ func (f *enqueueFlags) job(cmd *cobra.Command, args []string, in io.Reader) (rec
 			return job, err
 		}
 	}
-	token, err := secretFlag("token", f.source.Token)
-	if err != nil {
+	job.URL, job.ID = cmp.Or(f.url, job.URL), cmp.Or(f.id, job.ID)
+	if err := f.room.apply(cmd.Flags(), &job); err != nil {
 		return job, err
-	}
-	for from, to := range map[*string]*string{
-		&f.source.URL: &job.URL, &f.source.RoomName: &job.RoomName, &f.source.Layout: &job.Layout,
-		&f.source.CustomBaseURL: &job.CustomBaseURL, &f.source.LiveKitURL: &job.LiveKitURL, &token: &job.Token, &f.id: &job.ID,
-	} {
-		if *from != "" {
-			*to = *from
-		}
 	}
 	job.AwaitStartSignal = job.AwaitStartSignal || f.awaitStart
 	if err := f.apply(cmd.Flags(), &job); err != nil {

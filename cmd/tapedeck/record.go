@@ -22,6 +22,7 @@ import (
 
 type recordFlags struct {
 	encodingFlags
+	room       roomFlags
 	output     string
 	awaitStart bool
 	json       bool
@@ -31,9 +32,10 @@ type recordFlags struct {
 func (a *app) recordCommand() *cobra.Command {
 	var f recordFlags
 	cmd := &cobra.Command{
-		Use:   "record URL -o out.mp4",
-		Short: "Record one page now: no Redis, no configuration",
-		Long: `Record one page now. The file's extension says what is written: .mp4 (H.264 and
+		Use:   "record [URL] -o out.mp4",
+		Short: "Record one page or room now: no Redis",
+		Long: `Record one page now, or with --room one LiveKit room, whose server and key are
+those of the configuration (TAPEDECK_LIVEKIT_URL, _API_KEY, _API_SECRET). The file's extension says what is written: .mp4 (H.264 and
 AAC), .webm (VP8 and Opus), .ogg (Opus) or .mp3.
 
 Ctrl-C ends the recording and finalises the file; a second Ctrl-C skips
@@ -41,13 +43,20 @@ everything a whole file does not need, a third one kills. The recording is kept
 in the spool until it is verified at its destination.`,
 		Example: `  tapedeck record https://example.com -o out.mp4 --duration 30s
   tapedeck record https://example.com --rtmp @stream-url.txt -o copy.mp4
-  tapedeck record https://example.com --s3 s3://recordings/talk.mp4`,
-		Args: argsExactly(1, "one URL"),
+  tapedeck record https://example.com --s3 s3://recordings/talk.mp4
+  tapedeck record --room standup --layout grid -o standup.mp4`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if f.room.source.RoomName != "" && len(args) == 0 {
+				return nil
+			}
+			return argsExactly(1, "one URL, or --room")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.record(cmd, args[0], &f)
+			return a.record(cmd, strings.Join(args, ""), &f)
 		},
 	}
 	f.register(cmd.Flags(), "the")
+	f.room.register(cmd.Flags())
 	cmd.Flags().StringVarP(&f.output, "output", "o", "", "file to write, .mp4, .webm, .ogg or .mp3")
 	cmd.Flags().BoolVar(&f.awaitStart, "await-start", false, "wait for the page to log START_RECORDING")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the result as JSON")
@@ -63,8 +72,12 @@ func (a *app) record(cmd *cobra.Command, url string, f *recordFlags) error {
 	if f.noSandbox {
 		a.config.Chrome.Sandbox = false
 	}
+	pass, err := a.admit(job)
+	if err != nil {
+		return err
+	}
 	live := newLiveLine(a.err)
-	log := a.recordLog(job, live)
+	log := a.recordLog(recorder.Task{Job: job, Pass: pass}, live)
 	spool, err := upload.NewSpool(a.config.Spool, upload.Options{Overwrite: true, Log: log, KeepLogs: keptLogs})
 	if err != nil {
 		return err
@@ -75,11 +88,14 @@ func (a *app) record(cmd *cobra.Command, url string, f *recordFlags) error {
 	if err != nil {
 		return err
 	}
+	task = entry.Task()
+	task.Pass = pass
 	runner := a.newRecorder(log)
 	commands, now2, stopSignals := interrupts(log)
 	defer stopSignals()
-	rec := runner.Run(cmd.Context(), entry.Task(), commands, saving(entry, live.report(log), log))
-	return a.deliverNow(cmd.Context(), entry, rec, now2, f, live)
+	rec := runner.Run(cmd.Context(), task, commands, saving(entry, live.report(log), log))
+	rec = a.deliverNow(cmd.Context(), entry, rec, now2, live)
+	return a.printRecording(rec, f.json)
 }
 
 // saving keeps each new status beside the media, for `spool push` after a crash.
@@ -103,18 +119,20 @@ func newTask(job recorder.Job, now time.Time) recorder.Task {
 	return recorder.Task{Job: job, Recording: rec}
 }
 
+func newJobID() string { return "EG_" + strings.ReplaceAll(uuid.NewString(), "-", "")[:16] }
+
 // job makes the job of the flags, and the directory of -o.
 func (f *recordFlags) job(cmd *cobra.Command, url string) (recorder.Job, string, error) {
 	job := recorder.Job{
-		ID:     "EG_" + strings.ReplaceAll(uuid.NewString(), "-", "")[:16],
+		ID:     newJobID(),
 		Source: recorder.Source{URL: url, AwaitStartSignal: f.awaitStart},
 	}
 	outputDir := ""
-	if err := f.apply(cmd.Flags(), &job); err != nil {
+	if err := errors.Join(f.apply(cmd.Flags(), &job), f.room.apply(cmd.Flags(), &job)); err != nil {
 		return job, outputDir, err
 	}
 	if f.output != "" {
-		abs, err := f.checkOutput()
+		abs, err := checkOutput("-o", f.output)
 		if err != nil {
 			return job, outputDir, err
 		}
@@ -138,39 +156,39 @@ func (f *recordFlags) job(cmd *cobra.Command, url string) (recorder.Job, string,
 }
 
 // checkOutput finds out before the recording, not after it, whether -o can be written.
-func (f *recordFlags) checkOutput() (string, error) {
-	abs, err := filepath.Abs(f.output)
+func checkOutput(flag, output string) (string, error) {
+	abs, err := filepath.Abs(output)
 	if err != nil {
-		return "", usageError{fmt.Errorf("-o %q: %w", f.output, err)}
+		return "", usageError{fmt.Errorf("%s %q: %w", flag, output, err)}
 	}
 	if info, err := os.Stat(abs); err == nil && info.IsDir() {
-		return "", usageError{fmt.Errorf("-o %q: is a directory: name a file in it", f.output)}
+		return "", usageError{fmt.Errorf("%s %q: is a directory: name a file in it", flag, output)}
 	}
 	switch strings.ToLower(filepath.Ext(abs)) {
 	case recorder.ExtMP4, recorder.ExtWebM, recorder.ExtOGG, recorder.ExtMP3:
 	default:
-		return "", usageError{fmt.Errorf("-o %q: the extension says what is written: use .mp4, .webm, .ogg or .mp3", f.output)}
+		return "", usageError{fmt.Errorf("%s %q: the extension says what is written: use .mp4, .webm, .ogg or .mp3", flag, output)}
 	}
 	dir := filepath.Dir(abs)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", usageError{fmt.Errorf("-o %q: %w", f.output, err)}
+		return "", usageError{fmt.Errorf("%s %q: %w", flag, output, err)}
 	}
 	probe, err := os.CreateTemp(dir, ".tapedeck-*")
 	if err != nil {
-		return "", usageError{fmt.Errorf("-o %q: cannot be written: %w", f.output, err)}
+		return "", usageError{fmt.Errorf("%s %q: cannot be written: %w", flag, output, err)}
 	}
 	return abs, errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
 // recordLog is quiet beside a live line, where warnings are enough.
-func (a *app) recordLog(job recorder.Job, live *liveLine) *zap.Logger {
+func (a *app) recordLog(task recorder.Task, live *liveLine) *zap.Logger {
 	if live.on && a.config.Log.Level == "info" {
 		a.config.Log.Level = "warn"
 	}
 	if a.config.Log.Format == "" {
 		a.config.Log.Format = "console"
 	}
-	return a.logger(live, recorder.NewScrubber(job))
+	return a.logger(live, task.Scrubber())
 }
 
 // notifyEnd delivers what asks a process to end: Ctrl-C, a supervisor, and a
@@ -217,7 +235,7 @@ const impatience = 2 * time.Second
 
 // deliverNow uploads until everything arrived, or the user has enough: then the
 // spool keeps the recording, and the next worker on it goes on.
-func (a *app) deliverNow(ctx context.Context, entry recorder.SpoolEntry, rec recorder.Recording, enough <-chan struct{}, f *recordFlags, live *liveLine) error {
+func (a *app) deliverNow(ctx context.Context, entry recorder.SpoolEntry, rec recorder.Recording, enough <-chan struct{}, live *liveLine) recorder.Recording {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -247,7 +265,13 @@ func (a *app) deliverNow(ctx context.Context, entry recorder.SpoolEntry, rec rec
 	if err != nil && !errors.Is(err, upload.ErrUndelivered) { // of that the result tells
 		fmt.Fprintf(a.err, "tapedeck: the spool: %s\n", err)
 	}
-	if f.json {
+	return rec
+}
+
+// printRecording shows what became of a recording, and gives its error.
+func (a *app) printRecording(rec recorder.Recording, asJSON bool) error {
+	var err error
+	if asJSON {
 		err = json.NewEncoder(a.out).Encode(rec)
 	} else {
 		err = printSummary(a.out, rec, a.config.Spool)
@@ -256,7 +280,7 @@ func (a *app) deliverNow(ctx context.Context, entry recorder.SpoolEntry, rec rec
 		return err
 	}
 	if rec.Error != nil {
-		if f.json {
+		if asJSON {
 			return silentError{rec.Error}
 		}
 		return rec.Error

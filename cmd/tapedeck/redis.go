@@ -52,5 +52,5 @@ func (c Config) secrets() []string {
 		}
 	}
 	s3 := c.Storage.S3
-	return append(all, s3.AccessKey, s3.Secret, s3.SessionToken)
+	return append(all, s3.AccessKey, s3.Secret, s3.SessionToken, c.LiveKit.APISecret)
 }

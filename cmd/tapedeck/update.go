@@ -8,12 +8,15 @@ import (
 
 func (a *app) updateCommand() *cobra.Command {
 	var add, remove []string
+	var layout string
 	cmd := &cobra.Command{
 		Use:   "update ID",
-		Short: "Add or remove streams of a running job",
-		Args:  argsExactly(1, "one job id"),
+		Short: "Change the layout or the streams of a running job",
+		Example: `  tapedeck update EG_7Qk2 --layout grid
+  tapedeck update EG_7Qk2 --add-rtmp @key.txt --remove-rtmp st_5f0c9a1e`,
+		Args: argsExactly(1, "one job id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			u, err := newUpdate(add, remove)
+			u, err := newUpdate(layout, add, remove)
 			if err != nil {
 				return err
 			}
@@ -26,13 +29,14 @@ func (a *app) updateCommand() *cobra.Command {
 		},
 	}
 	redisFlag(cmd)
+	cmd.Flags().StringVar(&layout, "layout", "", "layout the room's page shows from now on")
 	cmd.Flags().StringArrayVar(&add, "add-rtmp", nil, "ingest URL to add; @file reads it from a file; repeatable")
 	cmd.Flags().StringArrayVar(&remove, "remove-rtmp", nil, "ingest URL, or stream id (st_…) as list shows it, to remove; repeatable")
 	return cmd
 }
 
-func newUpdate(add, remove []string) (recorder.Update, error) {
-	var u recorder.Update
+func newUpdate(layout string, add, remove []string) (recorder.Update, error) {
+	u := recorder.Update{Layout: layout}
 	for _, v := range add {
 		url, err := secretFlag("add-rtmp", v)
 		if err != nil {

@@ -99,7 +99,7 @@ func (a *app) runWorker(ctx context.Context, hurry <-chan struct{}, storage uplo
 	}
 	c := a.config.Worker
 	w := &recorder.Worker{
-		ID: c.ID, Queue: q, Runner: runner, Spool: spool, Slots: c.MaxJobs,
+		ID: c.ID, Queue: q, Runner: runner, Spool: spool, Slots: c.MaxJobs, Admit: a.door().Admit,
 		MaxDuration: c.MaxDuration, DrainTimeout: c.DrainTimeout, DeliverGrace: c.DeliverGrace,
 		Now: time.Now, Log: log,
 	}
@@ -176,7 +176,7 @@ func (a *app) childRunner(log *zap.Logger) (*child.Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find our own binary: %w", err)
 	}
-	settings, err := json.Marshal(childSettings{Chrome: a.config.Chrome, LiveKitURL: a.config.LiveKit.URL, Log: a.config.Log})
+	settings, err := json.Marshal(childSettings{Chrome: a.config.Chrome, Log: a.config.Log})
 	if err != nil {
 		return nil, err
 	}
