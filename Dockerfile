@@ -1,5 +1,13 @@
-# The worker with everything it records with. Both stages install from
+# The worker with everything it records with. Both Debian stages install from
 # build/packages.txt through build/setup.sh, as `make` does on a host.
+
+# The page of rooms, which Go embeds. Nothing else of Node.js goes on from here.
+FROM node:20-bookworm-slim AS web
+WORKDIR /src
+COPY templates/web/package.json templates/web/package-lock.json ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY templates/web .
+RUN npm run build
 
 FROM golang:1.26.8-bookworm AS build
 WORKDIR /src
@@ -8,6 +16,7 @@ RUN build/setup.sh build
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
+COPY --from=web /src/dist templates/web/dist
 ARG VERSION=dev
 RUN --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=1 go build -buildvcs=false -trimpath \

@@ -3,21 +3,12 @@
 package bench
 
 import (
-	"bufio"
-	"encoding/json"
 	"flag"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
-	"tapedeck/recorder"
 	"tapedeck/recorder/recordertest"
 )
 
@@ -26,7 +17,7 @@ var (
 	seconds = flag.Int("seconds", 30, "length of each recording")
 )
 
-// TestCost records the barcode page and prints what that took, per second of
+// TestCost records the barcode page and prints what that took, per minute of
 // recording: CPU of each part, exactness, and the waits a user feels.
 func TestCost(t *testing.T) {
 	page := recordertest.StartPage(t)
@@ -41,37 +32,13 @@ func TestCost(t *testing.T) {
 		{"1080p30 file", []string{"--preset", "H264_1080P_30"}},
 	}
 	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) { measureOne(t, row.name, page.URL+"/barcode", row.args) })
+		t.Run(row.name, func(t *testing.T) {
+			take := record(t, nil, append([]string{page.URL + "/barcode", "--await-start"}, row.args...)...)
+			printCost(row.name, take.used, take.span)
+			printExactness(t, take.file)
+			fmt.Printf("  start to first frame %v, last frame to file in place %v\n\n", take.toFirstFrame(), take.toFile())
+		})
 	}
-}
-
-func measureOne(t *testing.T, name, url string, extra []string) {
-	out := filepath.Join(t.TempDir(), "out.mp4")
-	args := append([]string{"record", url, "-o", out, "--await-start", "--json", "--log-format", "json",
-		"--duration", fmt.Sprintf("%ds", *seconds)}, extra...)
-	cmd := exec.Command(*binary, args...)
-	stdout, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	stderr, err := cmd.StderrPipe()
-	require.NoError(t, err)
-	began := time.Now()
-	require.NoError(t, cmd.Start())
-	marks := followLog(stderr)
-	require.Eventually(t, func() bool { return marks.at("active") > 0 }, time.Minute, 5*time.Millisecond)
-	before, err := measure(cmd.Process.Pid)
-	require.NoError(t, err)
-	middle := time.Duration(*seconds-3) * time.Second
-	time.Sleep(middle) // the measured span itself
-	after, err := measure(cmd.Process.Pid)
-	require.NoError(t, err)
-	var rec recorder.Recording
-	require.NoError(t, json.NewDecoder(stdout).Decode(&rec))
-	require.NoError(t, cmd.Wait())
-	printCost(name, after.since(before), middle)
-	printExactness(t, out)
-	ended := time.Unix(0, rec.EndedAt)
-	fmt.Printf("  start to first frame %v, last frame to file in place %v\n\n",
-		time.Unix(0, rec.StartedAt).Sub(began).Round(10*time.Millisecond), time.Since(ended).Round(10*time.Millisecond))
 }
 
 func printCost(name string, u usage, span time.Duration) {
@@ -104,37 +71,4 @@ func printExactness(t *testing.T, file string) {
 	}
 	fmt.Printf("  %d frames, %d repeated, %d unreadable; audio - video from %v to %v over %d beeps\n",
 		len(frames), repeated, unreadable, low.Round(time.Millisecond), high.Round(time.Millisecond), min(len(flashes), len(beeps)))
-}
-
-// log is when each message first came.
-type log struct{ seen chan map[string]time.Time }
-
-func followLog(r interface{ Read([]byte) (int, error) }) *log {
-	l := &log{seen: make(chan map[string]time.Time, 1)}
-	l.seen <- map[string]time.Time{}
-	go func() {
-		lines := bufio.NewScanner(r)
-		for lines.Scan() {
-			var entry struct{ Msg string }
-			if json.Unmarshal(lines.Bytes(), &entry) != nil {
-				fmt.Fprintln(os.Stderr, strings.TrimSpace(lines.Text()))
-				continue
-			}
-			seen := <-l.seen
-			if _, ok := seen[entry.Msg]; !ok {
-				seen[entry.Msg] = time.Now()
-			}
-			l.seen <- seen
-		}
-	}()
-	return l
-}
-
-func (l *log) at(msg string) int64 {
-	seen := <-l.seen
-	defer func() { l.seen <- seen }()
-	if at, ok := seen[msg]; ok {
-		return at.UnixNano()
-	}
-	return 0
 }

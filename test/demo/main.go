@@ -1,5 +1,5 @@
-// Command demo shows the main job end to end: a page, a queue, a worker, a
-// recording. `make demo` runs it.
+// Command demo shows the main job end to end: a page or a room, a queue, a worker,
+// a recording. `make demo` and `make demo-room` run it.
 package main
 
 import (
@@ -25,12 +25,13 @@ var page []byte
 func main() {
 	binary := flag.String("tapedeck", "bin/tapedeck", "the binary to show")
 	out := flag.String("out", "out", "directory of the recording")
-	seconds := flag.Int("seconds", 12, "how long the page plays")
+	seconds := flag.Int("seconds", 12, "how long to record")
+	room := flag.Bool("room", false, "record a LiveKit room instead of a page")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	d := demo{binary: *binary, out: *out, seconds: *seconds}
-	if err := d.run(ctx); err != nil {
+	if err := d.run(ctx, *room); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
@@ -42,14 +43,20 @@ type demo struct {
 	redis       string
 }
 
-func (d *demo) run(ctx context.Context) error {
-	var err error
+func (d *demo) run(ctx context.Context, room bool) (err error) {
 	if d.binary, err = filepath.Abs(d.binary); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(d.out, 0o755); err != nil {
 		return err
 	}
+	if room {
+		return d.runRoom(ctx)
+	}
+	return d.runPage(ctx)
+}
+
+func (d *demo) runPage(ctx context.Context) error {
 	pages, err := servePage()
 	if err != nil {
 		return err
@@ -64,7 +71,7 @@ func (d *demo) run(ctx context.Context) error {
 	if err := d.record(ctx, "http://"+pages.Addr().String(), name); err != nil {
 		return err
 	}
-	return d.show(ctx, filepath.Join(d.out, name))
+	return d.show(ctx, filepath.Join(d.out, name), 3, 2)
 }
 
 func servePage() (net.Listener, error) {
@@ -85,28 +92,29 @@ func servePage() (net.Listener, error) {
 }
 
 // startWorker runs a worker with a Redis in its process, on a free port.
-func (d *demo) startWorker(ctx context.Context) (*exec.Cmd, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func (d *demo) startWorker(ctx context.Context, env ...string) (*exec.Cmd, error) {
+	addr, err := freeAddress()
 	if err != nil {
-		return nil, err
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
 		return nil, err
 	}
 	d.redis = "redis://" + addr
 	step("worker", d.binary, "worker --embedded-redis="+addr, "--output-dir", d.out)
 	cmd := exec.CommandContext(ctx, d.binary, "worker", "--embedded-redis="+addr, "--output-dir", d.out, "--log-level", "warn")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = time.Minute
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	return cmd, waitFor(ctx, addr)
+	if err := waitFor(ctx, "the worker's Redis", addr); err != nil {
+		endWorker(cmd)
+		return nil, err
+	}
+	return cmd, nil
 }
 
-func waitFor(ctx context.Context, addr string) error {
+func waitFor(ctx context.Context, what, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	for {
@@ -116,7 +124,7 @@ func waitFor(ctx context.Context, addr string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the worker's Redis did not come up: %w", err)
+			return fmt.Errorf("%s did not come up: %w", what, err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -133,67 +141,33 @@ func endWorker(cmd *exec.Cmd) {
 func (d *demo) record(ctx context.Context, pageURL, name string) error {
 	job := fmt.Sprintf(`{"url": "%s/?seconds=%d", "await_start_signal": true, "file_outputs": [{"filepath": "%s", "disable_manifest": true}]}`, pageURL, d.seconds, name)
 	step("job", job)
-	enqueue := exec.CommandContext(ctx, d.binary, "enqueue", "-", "--redis", d.redis)
-	enqueue.Stdin, enqueue.Stderr = strings.NewReader(job), os.Stderr
+	enqueue := d.verb(ctx, "enqueue", "-")
+	enqueue.Stdin = strings.NewReader(job)
 	id, err := enqueue.Output()
 	if err != nil {
 		return fmt.Errorf("enqueue: %w", err)
 	}
-	watch := exec.CommandContext(ctx, d.binary, "watch", strings.TrimSpace(string(id)), "--after", "0", "--until-end", "--redis", d.redis)
-	watch.Stdout, watch.Stderr = os.Stdout, os.Stderr
-	watch.Cancel = func() error { return watch.Process.Signal(os.Interrupt) }
-	if err := watch.Run(); err != nil {
+	if err := d.watch(ctx, strings.TrimSpace(string(id))); err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
-	list := exec.CommandContext(ctx, d.binary, "list", "--redis", d.redis)
-	list.Stdout, list.Stderr = os.Stdout, os.Stderr
+	list := d.verb(ctx, "list")
+	list.Stdout = os.Stdout
 	return list.Run()
 }
 
-// show measures the recording: a file alone proves nothing.
-func (d *demo) show(ctx context.Context, path string) error {
-	probe, err := exec.CommandContext(ctx, "ffprobe", "-v", "error", "-show_entries",
-		"stream=codec_name,width,height,avg_frame_rate,sample_rate:format=duration,size", "-of", "compact=nk=0", path).Output()
-	if err != nil {
-		return fmt.Errorf("ffprobe %s: %w", path, err)
-	}
-	moving, err := ffmpegCount(ctx, path, "-vf", "mpdecimate", "frame=")
-	if err != nil {
-		return err
-	}
-	loud, err := ffmpegCount(ctx, path, "-af", "volumedetect", "mean_volume:")
-	if err != nil {
-		return err
-	}
-	sheet := strings.TrimSuffix(path, filepath.Ext(path)) + ".png"
-	tile := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-y", "-i", path, "-vf", "fps=0.5,scale=480:-2,tile=3x2", "-frames:v", "1", sheet)
-	if out, err := tile.CombinedOutput(); err != nil {
-		return fmt.Errorf("contact sheet: %w: %s", err, out)
-	}
-	step("recording", path)
-	fmt.Printf("%s    moving pictures: %s    sound: %s\n    contact sheet: %s\n", indent(string(probe)), moving, loud, sheet)
-	return nil
+// watch prints a job's events until it ends.
+func (d *demo) watch(ctx context.Context, id string) error {
+	watch := d.verb(ctx, "watch", id, "--after", "0", "--until-end")
+	watch.Stdout = os.Stdout
+	watch.Cancel = func() error { return watch.Process.Signal(os.Interrupt) }
+	return watch.Run()
 }
 
-// ffmpegCount runs a measuring filter and gives what it printed last after label.
-func ffmpegCount(ctx context.Context, path, flag, filter, label string) (string, error) {
-	out, err := exec.CommandContext(ctx, "ffmpeg", "-hide_banner", "-nostdin", "-i", path, flag, filter, "-f", "null", "-").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("ffmpeg %s: %w", filter, err)
-	}
-	i := strings.LastIndex(string(out), label)
-	if i < 0 {
-		return "", fmt.Errorf("ffmpeg %s said nothing of %q", filter, label)
-	}
-	fields := strings.Fields(string(out)[i+len(label):])
-	if label == "frame=" {
-		return fields[0] + " distinct frames", nil
-	}
-	return fields[0] + " dB mean", nil
-}
-
-func indent(s string) string {
-	return "    " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n    ") + "\n"
+// verb is a command of the binary that speaks to the demo's queue.
+func (d *demo) verb(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, d.binary, append(args, "--redis", d.redis)...)
+	cmd.Stderr = os.Stderr
+	return cmd
 }
 
 func step(what string, args ...string) {

@@ -157,13 +157,18 @@ func skew(t testing.TB, path string, frames []recordertest.Frame) (flashes, behi
 	flashes = recordertest.FlashOnsets(frames)
 	beeps := recordertest.BeepOnsets(t, path)
 	require.NotEmpty(t, beeps)
+	return flashes, behindBeeps(flashes, beeps)
+}
+
+// behindBeeps gives how far each flash is behind the nearest beep.
+func behindBeeps(flashes, beeps []time.Duration) (behind []time.Duration) {
 	for _, f := range flashes {
 		nearest := slices.MinFunc(beeps, func(a, b time.Duration) int {
 			return int((a - f).Abs() - (b - f).Abs())
 		})
 		behind = append(behind, f-nearest)
 	}
-	return flashes, behind
+	return behind
 }
 
 // spread gives the least, the median and the most.

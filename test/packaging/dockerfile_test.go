@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	buildStage = iota
+	webStage = iota
+	buildStage
 	finalStage
 )
 
@@ -69,7 +70,7 @@ func TestImageInstallsThePackageList(t *testing.T) {
 
 func TestImageBases(t *testing.T) {
 	want := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, "go.mod"))[1]
-	bases := []string{"golang:" + want + "-bookworm AS build", "debian:bookworm-slim"}
+	bases := []string{"node:20-bookworm-slim AS web", "golang:" + want + "-bookworm AS build", "debian:bookworm-slim"}
 	var got []string
 	for _, i := range dockerfile(t) {
 		if i.name == "FROM" {
@@ -78,6 +79,34 @@ func TestImageBases(t *testing.T) {
 	}
 	if !slices.Equal(got, bases) {
 		t.Errorf("FROM %q, want %q (Debian 12, and the Go of go.mod)", got, bases)
+	}
+}
+
+// The page of rooms is built in a stage of its own, and Go embeds it: the image
+// itself holds nothing of Node.js.
+func TestImageEmbedsTheRoomTemplate(t *testing.T) {
+	built, embedded := false, false
+	for _, i := range dockerfile(t) {
+		switch {
+		case i.name == "RUN" && strings.HasPrefix(i.args, "npm ci "):
+			if i.stage != webStage {
+				t.Errorf("stage %d runs npm", i.stage)
+			}
+			built = true
+		case i.name == "COPY" && strings.HasPrefix(i.args, "--from=web "):
+			if i.stage != buildStage || i.args != "--from=web /src/dist templates/web/dist" {
+				t.Errorf("stage %d: COPY %s, want only the built page, where Go embeds it", i.stage, i.args)
+			}
+			embedded = true
+		case i.stage == buildStage && i.name == "RUN" && strings.Contains(i.args, "go build") && !embedded:
+			t.Error("Go compiles before the page is there to be embedded")
+		}
+	}
+	if !built || !embedded {
+		t.Errorf("page built: %t, embedded: %t", built, embedded)
+	}
+	if !strings.Contains(read(t, ".dockerignore"), "\ntemplates/web/dist\n") {
+		t.Error(".dockerignore lets a page in that was built elsewhere")
 	}
 }
 

@@ -17,7 +17,7 @@ func TestMakeHelpListsEveryTarget(t *testing.T) {
 		t.Fatalf("make help: %v\n%s", err, help)
 	}
 	for _, target := range []string{
-		"help", "setup", "build", "test", "test-unit", "lint", "fmt", "demo", "bench", "image", "tools", "clean",
+		"help", "setup", "build", "test", "test-unit", "lint", "fmt", "demo", "demo-room", "bench", "image", "tools", "clean",
 	} {
 		if !regexp.MustCompile(`(?m)^  make ` + target + ` +\S`).Match(help) {
 			t.Errorf("make help does not list %s:\n%s", target, help)

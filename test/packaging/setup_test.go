@@ -27,7 +27,7 @@ func TestPrintIsThePackageList(t *testing.T) {
 			t.Errorf("setup.sh %s installs %q, the list says %q", group, got, packages)
 		}
 	}
-	for _, group := range []string{"runtime", "build", "demo", "test", "lint"} {
+	for _, group := range []string{"runtime", "build", "demo", "rtmp", "test", "lint"} {
 		if len(groups[group]) == 0 {
 			t.Errorf("group %s is empty", group)
 		}
