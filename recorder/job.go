@@ -27,22 +27,49 @@ type Job struct {
 	Files []FileOutput `json:"file_outputs,omitempty"`
 	// Streams are the live outputs, at most MaxStreamURLs URLs in all.
 	Streams []StreamOutput `json:"stream_outputs,omitempty"`
+	// Segments are the HLS outputs, Images the series of pictures: at most MaxSeries
+	// of each.
+	Segments []SegmentOutput `json:"segment_outputs,omitempty"`
+	Images   []ImageOutput   `json:"image_outputs,omitempty"`
+	// Backup takes what an output's own storage refuses. The worker's when unset.
+	Backup *Storage `json:"backup_storage,omitempty"`
 
 	Limits Limits `json:"limits,omitzero"`
 	// Metadata is kept with the job and given back in results; at most 64 entries.
 	Metadata map[string]string `json:"metadata,omitempty"`
+	// Webhooks are told of this job's events beside those of the worker's
+	// configuration; at most MaxWebhooks.
+	Webhooks []Webhook `json:"webhooks,omitempty"`
+	// RejectDuplicates refuses the job when another one with the same source, layout
+	// and encoding runs or waits.
+	RejectDuplicates bool `json:"reject_duplicates,omitempty"`
+	// Origin is the request as the door it came through knows it, without secrets:
+	// opaque here, given back in Recording.Origin. At most 64 KiB.
+	Origin json.RawMessage `json:"origin,omitempty"`
+}
+
+// Webhook is a receiver of a job's events.
+type Webhook struct {
+	// URL (http, https) may hold a secret.
+	URL string `json:"url"`
+	// Key names the API key whose secret signs; the worker's own when empty.
+	Key string `json:"signing_key,omitempty"`
 }
 
 // How much one job may ask for.
 const (
 	MaxStreamURLs = 3
 	MaxFiles      = 4
+	MaxSeries     = 2
+	MaxWebhooks   = 4
 )
 
 // Source is a room or a web page: exactly one of RoomName and URL is set.
 type Source struct {
-	// RoomName is a LiveKit room, shown by a template page.
+	// RoomName is a LiveKit room, shown by a template page. RoomID is its sid (RM_…),
+	// where whoever asks knows it: it fills {room_id}.
 	RoomName string `json:"room_name,omitempty"`
+	RoomID   string `json:"room_id,omitempty"`
 	// Layout is handed to the template page; Template is another name for it.
 	// Empty is LayoutName.
 	Layout   string `json:"layout,omitempty"`
@@ -83,28 +110,14 @@ type FileOutput struct {
 	Filepath string `json:"filepath,omitempty"`
 	// DisableManifest leaves out <filepath>.json.
 	DisableManifest bool `json:"disable_manifest,omitempty"`
-	// S3 is a bucket of the job's own; UploadURL a presigned URL for HTTP PUT. With
+	// Storage is the output's own; UploadURL a presigned URL for HTTP PUT. With
 	// neither, the worker's storage is used.
-	S3        *S3Upload `json:"s3,omitempty"`
-	UploadURL string    `json:"upload_url,omitempty"`
+	Storage
+	UploadURL string `json:"upload_url,omitempty"`
 }
 
-// S3Upload is a bucket and how to reach it, spelled as in LiveKit's S3Upload.
-type S3Upload struct {
-	AccessKey          string            `json:"access_key,omitempty"`
-	Secret             string            `json:"secret,omitempty"`
-	SessionToken       string            `json:"session_token,omitempty"`
-	Region             string            `json:"region,omitempty"`
-	Endpoint           string            `json:"endpoint,omitempty"`
-	Bucket             string            `json:"bucket"`
-	ForcePathStyle     bool              `json:"force_path_style,omitempty"`
-	Metadata           map[string]string `json:"metadata,omitempty"`
-	Tagging            string            `json:"tagging,omitempty"` // "key=value&key2=value2"
-	ContentDisposition string            `json:"content_disposition,omitempty"`
-}
-
-// StreamOutput is a list of ingest URLs (rtmp, rtmps). Every URL is a secret,
-// because its last part is the stream key.
+// StreamOutput is a list of ingest URLs (rtmp, rtmps, srt, mux://KEY, twitch://KEY).
+// Every URL is a secret, because its last part is the stream key.
 type StreamOutput struct {
 	URLs []string `json:"urls"`
 }
@@ -182,12 +195,22 @@ func (j Job) Clone() Job {
 	c := j
 	c.Files = append([]FileOutput(nil), j.Files...)
 	for i, f := range c.Files {
-		if f.S3 != nil {
-			s3 := *f.S3
-			s3.Metadata = maps.Clone(s3.Metadata)
-			c.Files[i].S3 = &s3
-		}
+		c.Files[i].Storage = f.Storage.clone()
 	}
+	c.Segments = append([]SegmentOutput(nil), j.Segments...)
+	for i, o := range c.Segments {
+		c.Segments[i].Storage = o.Storage.clone()
+	}
+	c.Images = append([]ImageOutput(nil), j.Images...)
+	for i, o := range c.Images {
+		c.Images[i].Storage = o.Storage.clone()
+	}
+	if j.Backup != nil {
+		backup := j.Backup.clone()
+		c.Backup = &backup
+	}
+	c.Webhooks = append([]Webhook(nil), j.Webhooks...)
+	c.Origin = append(json.RawMessage(nil), j.Origin...)
 	c.Streams = append([]StreamOutput(nil), j.Streams...)
 	for i, s := range c.Streams {
 		c.Streams[i].URLs = append([]string(nil), s.URLs...)

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 )
@@ -103,7 +104,8 @@ func (r EndReason) ofPage() bool {
 type Recording struct {
 	ID       string `json:"id"`
 	RoomName string `json:"room_name,omitempty"`
-	URL      string `json:"url,omitempty"` // the page, redacted
+	RoomID   string `json:"room_id,omitempty"` // the room's sid, once it is known
+	URL      string `json:"url,omitempty"`     // the page, redacted
 	Layout   string `json:"layout,omitempty"`
 	Status   Status `json:"status"`
 	// Worker is the id of the worker that has or had the job; Attempt counts claims from 1.
@@ -124,9 +126,14 @@ type Recording struct {
 
 	Files   []FileResult   `json:"file_results,omitempty"`
 	Streams []StreamResult `json:"stream_results,omitempty"`
-	Stats   Stats          `json:"stats,omitzero"`
+
+	Segments []SegmentsResult `json:"segment_results,omitempty"`
+	Images   []ImagesResult   `json:"image_results,omitempty"`
+
+	Stats Stats `json:"stats,omitzero"`
 
 	Metadata map[string]string `json:"metadata,omitempty"`
+	Origin   json.RawMessage   `json:"origin,omitempty"` // of the job
 }
 
 // FileState is where a file is on its way.
@@ -155,9 +162,13 @@ type FileResult struct {
 	// Partial says that the file was not finalised: it plays up to the crash.
 	Partial bool `json:"partial,omitempty"`
 	// SHA256 of the delivered file, hex.
-	SHA256  string `json:"sha256,omitempty"`
-	Retries int    `json:"retries,omitempty"`
-	Error   string `json:"error,omitempty"`
+	SHA256 string `json:"sha256,omitempty"`
+	// ManifestLocation is where <filename>.json is; Backup says that the backup
+	// storage has the file.
+	ManifestLocation string `json:"manifest_location,omitempty"`
+	Backup           bool   `json:"backup_storage_used,omitempty"`
+	Retries          int    `json:"retries,omitempty"`
+	Error            string `json:"error,omitempty"`
 	// Codecs are "h264", "aac", … in the file's order; Width and Height in pixels.
 	Codecs []string `json:"codecs,omitempty"`
 	Width  int      `json:"width,omitempty"`
@@ -216,9 +227,9 @@ type Diagnosis struct {
 // NewRecording is the state of a job that was just accepted.
 func NewRecording(job Job, now time.Time) Recording {
 	rec := Recording{
-		ID: job.ID, RoomName: job.RoomName, Layout: job.LayoutName(), Status: StatusQueued,
+		ID: job.ID, RoomName: job.RoomName, RoomID: job.RoomID, Layout: job.LayoutName(), Status: StatusQueued,
 		URL: RedactURL(pageURL(job)), Part: 1,
-		CreatedAt: now.UnixNano(), UpdatedAt: now.UnixNano(), Metadata: job.Metadata,
+		CreatedAt: now.UnixNano(), UpdatedAt: now.UnixNano(), Metadata: job.Metadata, Origin: job.Origin,
 	}
 	rec.begin(job)
 	return rec
@@ -257,6 +268,8 @@ func pageURL(job Job) string {
 func (r Recording) Clone() Recording {
 	r.Files = slices.Clone(r.Files)
 	r.Streams = slices.Clone(r.Streams)
+	r.Segments = slices.Clone(r.Segments)
+	r.Images = slices.Clone(r.Images)
 	return r
 }
 

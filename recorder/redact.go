@@ -95,10 +95,19 @@ func (j Job) Redacted() Job {
 	for i := range c.Files {
 		f := &c.Files[i]
 		f.UploadURL = RedactURL(f.UploadURL)
-		if f.S3 != nil {
-			f.S3.AccessKey, f.S3.Secret, f.S3.SessionToken = hide(f.S3.AccessKey), hide(f.S3.Secret), hide(f.S3.SessionToken)
-			f.S3.Endpoint = RedactURL(f.S3.Endpoint)
-		}
+		f.redact()
+	}
+	for i := range c.Segments {
+		c.Segments[i].redact()
+	}
+	for i := range c.Images {
+		c.Images[i].redact()
+	}
+	if c.Backup != nil {
+		c.Backup.redact()
+	}
+	for i := range c.Webhooks {
+		c.Webhooks[i].URL = RedactURL(c.Webhooks[i].URL)
 	}
 	for i := range c.Streams {
 		for k, u := range c.Streams[i].URLs {
@@ -154,12 +163,12 @@ func (s Scrubber) with(job Job, more []string) Scrubber {
 	}
 	for _, f := range job.Files {
 		addURLSecrets(pairs, f.UploadURL)
-		if f.S3 != nil {
-			addURLSecrets(pairs, f.S3.Endpoint)
-			for _, s := range []string{f.S3.AccessKey, f.S3.Secret, f.S3.SessionToken} {
-				addSecret(pairs, s, hidden)
-			}
-		}
+	}
+	for _, s := range job.storages() {
+		s.addSecrets(pairs)
+	}
+	for _, h := range job.Webhooks {
+		addURLSecrets(pairs, h.URL)
 	}
 	for _, u := range job.StreamURLs() {
 		addStreamSecrets(pairs, u)

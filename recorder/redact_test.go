@@ -187,7 +187,7 @@ func TestScrubber(t *testing.T) {
 		},
 		Files: []recorder.FileOutput{{
 			UploadURL: "https://b.example.com/k?X-Amz-Credential=AKIA%2F2024&X-Amz-Signature=51gnature",
-			S3:        &recorder.S3Upload{Secret: `quo"ted<&>secret`, AccessKey: "AKIAEXAMPLE", Endpoint: "https://u:endp0int@s3.example.com"},
+			Storage:   recorder.Storage{S3: &recorder.S3Upload{Secret: `quo"ted<&>secret`, AccessKey: "AKIAEXAMPLE", Endpoint: "https://u:endp0int@s3.example.com"}},
 		}},
 		Streams: []recorder.StreamOutput{{URLs: []string{"rtmp://in.example.com/app/sk_live-1234%2F5678?auth=qu3ryauth#fr4gment"}}},
 	}

@@ -21,6 +21,45 @@ type Queue interface {
 	Amend(ctx context.Context, id string, files []FileResult) error
 }
 
+// Placer is a Queue that gives a new job straight to this worker: it is enqueued
+// and claimed in one step, so that no other worker gets it while this one lives.
+type Placer interface {
+	// Place validates and takes. ErrConflict when the id exists, or a duplicate with
+	// Job.RejectDuplicates.
+	Place(ctx context.Context, job Job) (Lease, error)
+}
+
+// Outbox brings the events of a pool to receivers: at least once, a job's in
+// their order, across restarts of everything. Any number of processes may work
+// on one at a time. Implemented by recorder/queue.
+type Outbox interface {
+	// Next waits for the oldest event of some job that is due for one of its
+	// receivers, and holds it for a while: whoever dies over it leaves it to others.
+	Next(ctx context.Context) (Delivery, error)
+}
+
+// Delivery is one event on its way to one receiver. It ends with Done or Later;
+// without either it comes again.
+type Delivery interface {
+	Event() Event
+	// Receiver is who it is for: one that every event goes to (its name), or one of
+	// the job's own Webhooks.
+	Receiver() Receiver
+	// Since is when the first try was; Tries counts them from 1.
+	Since() time.Time
+	Tries() int
+	// Done ends it, whether it arrived or was given up; the job's next event follows.
+	Done(ctx context.Context) error
+	// Later puts it off; later events of the job wait for it.
+	Later(ctx context.Context, pause time.Duration) error
+}
+
+// Receiver is one of an Outbox's receivers: Name or Webhook is set.
+type Receiver struct {
+	Name    string
+	Webhook Webhook
+}
+
 // Lease is the right to work on one job. It is renewed until Finish, Release,
 // Abandon or Lost. Safe for concurrent use.
 type Lease interface {
@@ -156,8 +195,10 @@ type OutputKind string
 
 // The kinds of output.
 const (
-	KindFile   OutputKind = "file"
-	KindStream OutputKind = "stream"
+	KindFile     OutputKind = "file"
+	KindStream   OutputKind = "stream"
+	KindSegments OutputKind = "segments"
+	KindImages   OutputKind = "images"
 )
 
 // Output is one branch of a pipeline.
@@ -168,6 +209,11 @@ type Output struct {
 	Path string
 	// URL of a stream. A secret.
 	URL string
+	// Dir is where a series is written; names in Segments and Images are resolved
+	// paths below it.
+	Dir      string
+	Segments SegmentOutput
+	Images   ImageOutput
 	// GiveUp ends a stream that failed for so long without a break; 0 is never.
 	GiveUp time.Duration
 }
@@ -210,6 +256,16 @@ type Snapshot struct {
 	Stats   Stats
 	Files   []OutputFile
 	Streams []StreamResult
+	Series  []OutputSeries
+}
+
+// OutputSeries is a pipeline's account of segments or images.
+type OutputSeries struct {
+	ID        string
+	Files     int64 // closed ones
+	Bytes     int64
+	Duration  time.Duration
+	StartedAt time.Time // wall clock of the first frame
 }
 
 // OutputFile is a pipeline's account of one file.
@@ -265,6 +321,13 @@ type SpoolEntry interface {
 	// unlocks it.
 	Free() error
 	Close() error
+}
+
+// Follower is a SpoolEntry that delivers segments and images as they close, while
+// the recording goes on. What it could not deliver is left to Deliver.
+type Follower interface {
+	// Follow works until ctx is done. begun is the recording as it began.
+	Follow(ctx context.Context, begun Recording)
 }
 
 // MediaLock is the file in a task's directory that the process which writes the

@@ -278,7 +278,7 @@ func TestFaultsHoldNoSecrets(t *testing.T) {
 			Source: recorder.Source{RoomName: "r", CustomBaseURL: bad, LiveKitURL: bad, Token: "5ecret"},
 			Files: []recorder.FileOutput{{
 				UploadURL: bad,
-				S3:        &recorder.S3Upload{Endpoint: bad, Secret: "5ecret", SessionToken: "5ecret"},
+				Storage:   recorder.Storage{S3: &recorder.S3Upload{Endpoint: bad, Secret: "5ecret", SessionToken: "5ecret"}},
 			}},
 			Streams: []recorder.StreamOutput{{URLs: []string{bad, bad}}},
 		}

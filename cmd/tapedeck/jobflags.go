@@ -127,9 +127,9 @@ func (e *encodingFlags) uploads(ext string) ([]recorder.FileOutput, error) {
 		if err != nil {
 			return nil, usageError{fmt.Errorf("--s3 %q: %w", e.s3, err)}
 		}
-		outs = append(outs, recorder.FileOutput{Filepath: key, DisableManifest: e.noManifest, S3: &recorder.S3Upload{
+		outs = append(outs, recorder.FileOutput{Filepath: key, DisableManifest: e.noManifest, Storage: recorder.Storage{S3: &recorder.S3Upload{
 			Bucket: bucket, Region: e.s3Region, Endpoint: e.s3Endpoint, ForcePathStyle: e.s3PathStyle,
-		}})
+		}}})
 	}
 	if e.uploadURL != "" {
 		u, err := secretFlag("upload-url", e.uploadURL)

@@ -188,7 +188,7 @@ func taskIn(dir string) recorder.Task {
 		Source: recorder.Source{URL: "https://example.com", Token: secretToken},
 		Files: []recorder.FileOutput{
 			{Filepath: "a.mp4", UploadURL: "https://b.example.com/k?X-Amz-Signature=st0rage-a"},
-			{Filepath: "b.mp4", S3: &recorder.S3Upload{Bucket: "bbb", AccessKey: "st0rage-b", Secret: "st0rage-c", SessionToken: "st0rage-d"}},
+			{Filepath: "b.mp4", Storage: recorder.Storage{S3: &recorder.S3Upload{Bucket: "bbb", AccessKey: "st0rage-b", Secret: "st0rage-c", SessionToken: "st0rage-d"}}},
 		},
 		Streams: []recorder.StreamOutput{{URLs: []string{secretStream}}},
 	}

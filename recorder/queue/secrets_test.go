@@ -48,7 +48,7 @@ func TestNoSecretIsLeft(t *testing.T) {
 		ID:     "secretive",
 		Source: recorder.Source{RoomName: "studio", CustomBaseURL: "https://u:" + mark + "pw@example.com/t?key=" + mark, Token: mark + ".jwt.token"},
 		Files: []recorder.FileOutput{
-			{S3: &recorder.S3Upload{Bucket: "tapes", Region: "us-east-1", AccessKey: "AKIA" + mark, Secret: mark + "/secret", SessionToken: mark + "-session"}},
+			{Storage: recorder.Storage{S3: &recorder.S3Upload{Bucket: "tapes", Region: "us-east-1", AccessKey: "AKIA" + mark, Secret: mark + "/secret", SessionToken: mark + "-session"}}},
 			{Filepath: "b.webm", UploadURL: "https://example.com/put?X-Amz-Signature=" + mark},
 		},
 		Streams: []recorder.StreamOutput{{URLs: []string{"rtmp://live.example.com/app/" + mark + "key"}}},

@@ -37,7 +37,7 @@ func Check(ctx context.Context, s Storage) error {
 	if err == nil {
 		return nil
 	}
-	scrub := recorder.NewScrubber(recorder.Job{Files: []recorder.FileOutput{{S3: s.S3}}})
+	scrub := recorder.NewScrubber(recorder.Job{Files: []recorder.FileOutput{{Storage: recorder.Storage{S3: s.S3}}}})
 	return &recorder.Error{Code: recorder.CodeUpload, Message: scrub.Text(err.Error())}
 }
 

@@ -153,7 +153,7 @@ func TestNothingIsLost(t *testing.T) {
 		d := newDeck(t, upload.Options{GiveUpAfter: time.Duration(1+rnd.IntN(150)) * time.Millisecond, Default: upload.Storage{Directory: out}})
 		key := func(i int) string { return fmt.Sprintf("r%d/f%d.mp4", round, i) }
 		job := recorder.Job{ID: "job", Files: []recorder.FileOutput{
-			{Filepath: key(0), S3: through(s, p)},
+			{Filepath: key(0), Storage: recorder.Storage{S3: through(s, p)}},
 			{Filepath: key(1), UploadURL: s.PresignPut(p.URL, key(1), time.Minute)},
 			{Filepath: key(2)},
 		}}

@@ -42,7 +42,7 @@ func TestS3(t *testing.T) {
 			d := newDeck(t, upload.Options{})
 			data := noise(uint64(size), size)
 			key := strings.ReplaceAll(name, " ", "/") + " ü+&.mp4"
-			e := d.entry(one("job", recorder.FileOutput{Filepath: key, S3: dest}), data)
+			e := d.entry(one("job", recorder.FileOutput{Filepath: key, Storage: recorder.Storage{S3: dest}}), data)
 			rec := deliver(t, e)
 			requireDelivered(t, rec)
 			require.Equal(t, "s3://recordings/"+key, rec.Files[0].Location)
@@ -65,7 +65,7 @@ func TestS3KeepsTheOtherObject(t *testing.T) {
 			d := newDeck(t, upload.Options{Overwrite: overwrite})
 			key := name + "/talk.mp4"
 			for i, size := range []int{2 * mib, 20 * mib} {
-				e := d.entry(one("job", recorder.FileOutput{Filepath: key, S3: s.Upload(), DisableManifest: true}), noise(uint64(i), size))
+				e := d.entry(one("job", recorder.FileOutput{Filepath: key, Storage: recorder.Storage{S3: s.Upload()}, DisableManifest: true}), noise(uint64(i), size))
 				requireDelivered(t, deliver(t, e))
 			}
 			if overwrite {
@@ -93,7 +93,7 @@ func TestS3LosesARace(t *testing.T) {
 		})
 		d := newDeck(t, upload.Options{})
 		for i := range 2 {
-			e := d.entry(one("job", recorder.FileOutput{Filepath: name + ".mp4", S3: through(s, p)}), noise(uint64(i), size))
+			e := d.entry(one("job", recorder.FileOutput{Filepath: name + ".mp4", Storage: recorder.Storage{S3: through(s, p)}}), noise(uint64(i), size))
 			requireDelivered(t, deliver(t, e))
 		}
 		require.True(t, bytes.Equal(noise(0, size), s.Get(name+".mp4")))
@@ -113,7 +113,7 @@ func TestS3EveryThirdRequestFails(t *testing.T) {
 	})
 	d := newDeck(t, upload.Options{})
 	data := noise(3, 50*mib)
-	e := d.entry(one("job", recorder.FileOutput{S3: through(s, p)}), data)
+	e := d.entry(one("job", recorder.FileOutput{Storage: recorder.Storage{S3: through(s, p)}}), data)
 	requireDelivered(t, deliver(t, e))
 	require.True(t, bytes.Equal(data, s.Get("talks/talk.mp4")))
 }
@@ -129,7 +129,7 @@ func TestS3ConnectionsAreCut(t *testing.T) {
 	})
 	d := newDeck(t, upload.Options{})
 	data := noise(4, 30*mib)
-	e := d.entry(one("job", recorder.FileOutput{S3: through(s, p)}), data)
+	e := d.entry(one("job", recorder.FileOutput{Storage: recorder.Storage{S3: through(s, p)}}), data)
 	requireDelivered(t, deliver(t, e))
 	require.True(t, bytes.Equal(data, s.Get("talks/talk.mp4")))
 }
@@ -139,7 +139,7 @@ func TestS3AwayAndBack(t *testing.T) {
 	s := recordertest.StartS3(t)
 	d := newDeck(t, upload.Options{})
 	data := noise(5, 24*mib)
-	e := d.entry(one("job", recorder.FileOutput{S3: s.Upload()}), data)
+	e := d.entry(one("job", recorder.FileOutput{Storage: recorder.Storage{S3: s.Upload()}}), data)
 	s.Kill()
 	ctx, cancel := context.WithCancel(t.Context())
 	rec := e.Deliver(ctx, e.Task().Recording, func(r recorder.Recording) {
@@ -172,7 +172,7 @@ func TestS3ResumesAfterKill(t *testing.T) {
 	d := newDeck(t, upload.Options{})
 	const parts = 12
 	data := noise(6, parts*8*mib-5)
-	e := d.entry(one("job", recorder.FileOutput{S3: through(s, p)}), data)
+	e := d.entry(one("job", recorder.FileOutput{Storage: recorder.Storage{S3: through(s, p)}}), data)
 	require.NoError(t, e.Close())
 	gate := make(chan struct{})
 	p.Fault(func(n int, r *http.Request) recordertest.S3Fault {
@@ -224,7 +224,7 @@ func TestS3DropsASupersededUpload(t *testing.T) {
 	s := recordertest.StartS3(t)
 	p := recordertest.StartS3Proxy(t, s.Endpoint)
 	d := newDeck(t, upload.Options{})
-	e := d.entry(one("job", recorder.FileOutput{S3: through(s, p)}), noise(7, 24*mib))
+	e := d.entry(one("job", recorder.FileOutput{Storage: recorder.Storage{S3: through(s, p)}}), noise(7, 24*mib))
 	ctx, cancel := context.WithCancel(t.Context())
 	p.Fault(func(_ int, r *http.Request) recordertest.S3Fault {
 		if r.URL.Query().Get("partNumber") == "3" {
@@ -256,7 +256,7 @@ func TestS3LostAnswer(t *testing.T) {
 	for _, size := range []int{mib, 20 * mib} {
 		d := newDeck(t, upload.Options{})
 		key := "talk" + strings.Repeat("x", size/mib) + ".mp4"
-		e := d.entry(one("job", recorder.FileOutput{Filepath: key, S3: through(s, p)}), noise(9, size))
+		e := d.entry(one("job", recorder.FileOutput{Filepath: key, Storage: recorder.Storage{S3: through(s, p)}}), noise(9, size))
 		rec := deliver(t, e)
 		requireDelivered(t, rec)
 		require.Equal(t, key, rec.Files[0].Filename)
@@ -277,7 +277,7 @@ func TestS3LostAnswerStoresOnce(t *testing.T) {
 				return recordertest.S3Fault{LoseAnswer: (complete || whole) && !lost.Swap(true)}
 			})
 			d := newDeck(t, upload.Options{})
-			e := d.entry(one("job", recorder.FileOutput{Filepath: name + ".mp4", S3: through(s, p)}), noise(9, size))
+			e := d.entry(one("job", recorder.FileOutput{Filepath: name + ".mp4", Storage: recorder.Storage{S3: through(s, p)}}), noise(9, size))
 			rec := deliver(t, e)
 			requireDelivered(t, rec)
 			require.Equal(t, name+".mp4", rec.Files[0].Filename)
@@ -292,7 +292,7 @@ func TestS3WrongCredentials(t *testing.T) {
 	dest.Secret = "an-entirely-wrong-secret"
 	d := newDeck(t, upload.Options{GiveUpAfter: 300 * time.Millisecond})
 	// Small: a server that refuses before it has read a large body hangs up, and its answer is lost.
-	e := d.entry(one("job", recorder.FileOutput{S3: dest}), noise(10, 4096))
+	e := d.entry(one("job", recorder.FileOutput{Storage: recorder.Storage{S3: dest}}), noise(10, 4096))
 	rec := deliver(t, e)
 	require.Equal(t, recorder.FileRefused, rec.Files[0].State)
 	require.Contains(t, rec.Files[0].Error, "SignatureDoesNotMatch")
@@ -317,7 +317,7 @@ func TestS3Corruption(t *testing.T) {
 		d := newDeck(t, upload.Options{GiveUpAfter: 3 * time.Second})
 		data := noise(11, size)
 		key := "talk" + strings.Repeat("x", size/mib) + ".mp4"
-		e := d.entry(one("job", recorder.FileOutput{Filepath: key, S3: through(s, p)}), data)
+		e := d.entry(one("job", recorder.FileOutput{Filepath: key, Storage: recorder.Storage{S3: through(s, p)}}), data)
 		rec := deliver(t, e)
 		require.Equal(t, recorder.FileRefused, rec.Files[0].State)
 		t.Log(rec.Files[0].Error)
@@ -347,7 +347,7 @@ func TestS3ServerLies(t *testing.T) {
 			})
 			d := newDeck(t, upload.Options{})
 			data := noise(12, mib)
-			e := d.entry(one("job", recorder.FileOutput{Filepath: name + ".mp4", S3: through(s, p)}), data)
+			e := d.entry(one("job", recorder.FileOutput{Filepath: name + ".mp4", Storage: recorder.Storage{S3: through(s, p)}}), data)
 			rec := deliver(t, e)
 			if name == "ETag" { // not every server's ETag is an MD5: the object is read back
 				requireDelivered(t, rec)
@@ -378,7 +378,7 @@ func TestS3WriteOnlyKeys(t *testing.T) {
 	})
 	d := newDeck(t, upload.Options{})
 	for _, size := range []int{mib, 20 * mib} {
-		e := d.entry(one("job", recorder.FileOutput{S3: through(s, p), Filepath: "f" + strings.Repeat("x", size/mib) + ".mp4"}), noise(13, size))
+		e := d.entry(one("job", recorder.FileOutput{Storage: recorder.Storage{S3: through(s, p)}, Filepath: "f" + strings.Repeat("x", size/mib) + ".mp4"}), noise(13, size))
 		requireDelivered(t, deliver(t, e))
 	}
 }
@@ -388,7 +388,7 @@ func TestS3Stall(t *testing.T) {
 	p := recordertest.StartS3Proxy(t, s.Endpoint)
 	p.Fault(func(n int, _ *http.Request) recordertest.S3Fault { return recordertest.S3Fault{Stall: true} })
 	d := newDeck(t, upload.Options{Stall: 200 * time.Millisecond})
-	e := d.entry(one("job", recorder.FileOutput{S3: through(s, p)}), noise(14, 20*mib))
+	e := d.entry(one("job", recorder.FileOutput{Storage: recorder.Storage{S3: through(s, p)}}), noise(14, 20*mib))
 	rec := e.Deliver(t.Context(), e.Task().Recording, func(r recorder.Recording) {
 		if f := r.Files[0]; f.State == recorder.FilePending {
 			require.Contains(t, f.Error, "nothing moves")
@@ -404,7 +404,7 @@ func TestS3SlowLink(t *testing.T) {
 	p := recordertest.StartS3Proxy(t, s.Endpoint)
 	p.Fault(func(_ int, r *http.Request) recordertest.S3Fault { return recordertest.S3Fault{Rate: 4 * mib} })
 	d := newDeck(t, upload.Options{Stall: time.Second})
-	e := d.entry(one("job", recorder.FileOutput{S3: through(s, p)}), noise(15, 10*mib))
+	e := d.entry(one("job", recorder.FileOutput{Storage: recorder.Storage{S3: through(s, p)}}), noise(15, 10*mib))
 	rec := deliver(t, e)
 	requireDelivered(t, rec)
 	require.Zero(t, rec.Files[0].Retries)

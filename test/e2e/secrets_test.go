@@ -180,7 +180,7 @@ func TestSecretsOfJobs(t *testing.T) {
 			Token: secret + "-token.of.page", LiveKitURL: "wss://livekit.example.com/?k=" + secret + "-ws",
 		},
 		Files: []recorder.FileOutput{
-			{Filepath: "a.mp4", S3: s3.Upload()},
+			{Filepath: "a.mp4", Storage: recorder.Storage{S3: s3.Upload()}},
 			{Filepath: "b.mp4", UploadURL: presigned},
 			{Filepath: "c.mp4", UploadURL: page.URL + "/status/403?X-Amz-Signature=" + secret + "-signature"},
 		},
