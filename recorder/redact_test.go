@@ -102,6 +102,8 @@ func fill(t *testing.T, v reflect.Value, at, field string, secrets map[string]st
 		v.SetMapIndex(reflect.ValueOf("key"), elem)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(1)
+	case reflect.Uint8:
+		v.SetUint('1')
 	case reflect.Float64:
 		v.SetFloat(1)
 	case reflect.Bool:
@@ -115,8 +117,18 @@ func fill(t *testing.T, v reflect.Value, at, field string, secrets map[string]st
 // secret: either Redacted hides it, or it is listed here.
 func TestRedactedHidesEverySecretField(t *testing.T) {
 	public := []string{
-		"ID", "Source.RoomName", "Source.Layout", "Source.Template", "Source.Identity", "Source.AudioTrackID", "Source.VideoTrackID", "Encoding.Preset", "Metadata",
-		"Files.Filepath", "Files.S3.Region", "Files.S3.Bucket", "Files.S3.Metadata", "Files.S3.Tagging", "Files.S3.ContentDisposition",
+		"ID", "Source.RoomName", "Source.RoomID", "Source.Layout", "Source.Template", "Source.Identity",
+		"Source.AudioTrackID", "Source.VideoTrackID", "Encoding.Preset", "Metadata", "Webhooks.Key", "Files.Filepath",
+		"Segments.FilenamePrefix", "Segments.PlaylistName", "Segments.LivePlaylistName", "Segments.FilenameSuffix",
+		"Images.FilenamePrefix", "Images.FilenameSuffix",
+	}
+	for _, storage := range []string{"Files.Storage", "Segments.Storage", "Images.Storage", "Backup"} {
+		for _, field := range []string{
+			"S3.AssumeRoleARN", "S3.Region", "S3.Bucket", "S3.Metadata", "S3.Tagging", "S3.ContentDisposition",
+			"GCP.Bucket", "Azure.AccountName", "Azure.ContainerName", "AliOSS.Region", "AliOSS.Bucket",
+		} {
+			public = append(public, storage+"."+field)
+		}
 	}
 	var job recorder.Job
 	secrets := map[string]string{}

@@ -121,6 +121,8 @@ type sight struct {
 	frames     []recordertest.Frame
 	distinct   int // different from the one before
 	unreadable int
+	trailing   int // of the unreadable ones, those the recording ends with
+	torn       int // not counted as unreadable: what is held until the page is loaded again
 	resets     int // the page was loaded again
 	gap        int // the most page frames between two pictures of one load
 }
@@ -132,8 +134,14 @@ func look(t testing.TB, path string) sight {
 	for i, f := range s.frames {
 		if f.Counter < 0 {
 			s.unreadable++
+			s.trailing++
 			continue
 		}
+		if f.Counter < before {
+			// A renderer that is killed while it draws leaves half a code behind.
+			s.torn, s.unreadable = s.torn+s.trailing, s.unreadable-s.trailing
+		}
+		s.trailing = 0
 		switch {
 		case before < 0 || f.Counter > before:
 			s.distinct++
