@@ -15,6 +15,9 @@ WEB := templates/web
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE ?= tapedeck:$(VERSION)
 OUT ?= out
+# Packages whose tests judge no picture or sound by the clock: they may share the
+# processors. All others run one at a time.
+UNTIMED := $(addprefix tapedeck/,cmd/tapedeck recorder recorder/queue recorder/upload recorder/webhook test/packaging)
 
 export CGO_ENABLED := 1
 # The version comes from -ldflags; asking Git for it again fails in a checkout
@@ -38,7 +41,8 @@ build: setup-build compile ## Build bin/tapedeck
 test: setup tools compile web-test lint-run ## Set up, lint and run every test with -race (what CI runs)
 	@echo "compiling everything with -race (minutes when the build cache is cold)"
 	@go build -race ./...
-	go test -race -timeout 20m -p 1 ./...
+	go test -race -timeout 20m -p 2 $(UNTIMED)
+	go test -race -timeout 20m -p 1 $(filter-out $(UNTIMED),$(shell go list ./...))
 
 .PHONY: test-unit
 test-unit: ## Run the domain's own tests: no set-up, no cgo, a second
