@@ -32,6 +32,12 @@ func (j Job) Validate() error {
 		f.add("video_only", true, "audio_only and video_only exclude each other: set one of them")
 	}
 	j.validateOutputs(&f)
+	if j.Backup != nil {
+		if j.Backup.IsZero() {
+			f.add("backup_storage", nil, "name a storage: s3, gcp, azure or ali_oss")
+		}
+		j.Backup.validate(&f, "backup_storage")
+	}
 	j.Limits.validate(&f)
 	if j.Limits.MaxSize > 0 && len(j.Files) == 0 {
 		f.add("limits.max_size", j.Limits.MaxSize, "bounds files, and the job has none: use max_duration, or name a file")
@@ -231,15 +237,13 @@ func (o FileOutput) validate(f *Faults, field string, j Job) {
 	if (ext == ExtOGG || ext == ExtMP3) && j.VideoOnly {
 		f.add(field+".filepath", o.Filepath, "%s holds sound only, but the job is video_only: use .mp4 or .webm", ext)
 	}
-	if o.S3 != nil && o.UploadURL != "" {
-		f.add(field+".upload_url", RedactURL(o.UploadURL), "s3 and upload_url exclude each other: set one of them")
+	if !o.Storage.IsZero() && o.UploadURL != "" {
+		f.add(field+".upload_url", RedactURL(o.UploadURL), "a storage and upload_url exclude each other: set one of them")
 	}
 	if o.UploadURL != "" {
 		validateURL(f, field+".upload_url", o.UploadURL, "http", "https")
 	}
-	if o.S3 != nil {
-		o.S3.validate(f, field+".s3")
-	}
+	o.Storage.validate(f, field)
 }
 
 func validateFilepath(f *Faults, field, p string) {
@@ -267,29 +271,7 @@ func validateFilepath(f *Faults, field, p string) {
 	}
 }
 
-var (
-	templatePattern = regexp.MustCompile(`\{[a-zA-Z_]*\}`)
-	bucketPattern   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,253}[a-z0-9]$`)
-)
-
-func (s S3Upload) validate(f *Faults, field string) {
-	if !bucketPattern.MatchString(s.Bucket) {
-		f.add(field+".bucket", s.Bucket, "use 3 to 255 characters of a-z 0-9 . _ -, beginning and ending with a letter or digit")
-	}
-	if s.Endpoint != "" {
-		validateURL(f, field+".endpoint", s.Endpoint, "http", "https")
-	}
-	if (s.AccessKey == "") != (s.Secret == "") {
-		f.add(field+".secret", nil, "access_key and secret belong together: give both, or neither for the worker's own credentials")
-	}
-	if s.SessionToken != "" && s.AccessKey == "" {
-		f.add(field+".session_token", nil, "needs access_key and secret beside it")
-	}
-	if tags, err := url.ParseQuery(s.Tagging); err != nil || len(tags) > 10 {
-		f.add(field+".tagging", s.Tagging, "write at most 10 tags as key=value&key2=value2, URL-encoded")
-	}
-	validateMetadataAt(f, field+".metadata", s.Metadata)
-}
+var templatePattern = regexp.MustCompile(`\{[a-zA-Z_]*\}`)
 
 func (l Limits) validate(f *Faults) {
 	notNegative(f, "limits.max_duration", l.MaxDuration)
