@@ -41,8 +41,10 @@ build: setup-build compile ## Build bin/tapedeck
 test: setup tools compile web-test lint-run ## Set up, lint and run every test with -race (what CI runs)
 	@echo "compiling everything with -race (minutes when the build cache is cold)"
 	@go build -race ./...
-	go test -race -timeout 20m -p 2 $(UNTIMED)
-	go test -race -timeout 20m -p 1 $(filter-out $(UNTIMED),$(shell go list ./...))
+	@ok=true; \
+	(set -x; go test -race -timeout 20m -p 2 $(UNTIMED)) || ok=false; \
+	(set -x; go test -race -timeout 20m -p 1 $(filter-out $(UNTIMED),$(shell go list ./...))) || ok=false; \
+	$$ok
 
 .PHONY: test-unit
 test-unit: ## Run the domain's own tests: no set-up, no cgo, a second
