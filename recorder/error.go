@@ -13,6 +13,7 @@ type Code string
 // The codes an Error can carry.
 const (
 	CodeInvalid        Code = "invalid_argument" // the job or a flag is wrong; a retry cannot help
+	CodeUnimplemented  Code = "unimplemented"    // a known request that Tapedeck does not serve; a retry cannot help
 	CodeNotFound       Code = "not_found"        // no such job
 	CodeConflict       Code = "conflict"         // the job exists, or is not in a state that allows this
 	CodeUnavailable    Code = "unavailable"      // Redis, a display or another part is away; a retry may help

@@ -1,0 +1,81 @@
+package egress
+
+import (
+	"math"
+
+	"github.com/livekit/protocol/livekit"
+
+	"tapedeck/recorder"
+)
+
+// setResults fills the results of every output, and the deprecated result that
+// LiveKit Egress still fills for a job of one kind of output.
+func setResults(info *livekit.EgressInfo, rec recorder.Recording) {
+	for _, f := range rec.Files {
+		info.FileResults = append(info.FileResults, fileInfo(f))
+		note(info, f.ManifestLocation, f.Backup)
+	}
+	for _, s := range rec.Streams {
+		info.StreamResults = append(info.StreamResults, streamInfo(s))
+	}
+	for _, s := range rec.Segments {
+		info.SegmentResults = append(info.SegmentResults, segmentsInfo(s))
+		note(info, "", s.Backup)
+	}
+	for _, m := range rec.Images {
+		info.ImageResults = append(info.ImageResults, &livekit.ImagesInfo{
+			FilenamePrefix: m.FilenamePrefix, ImageCount: m.ImageCount, StartedAt: m.StartedAt, EndedAt: m.EndedAt,
+		})
+		note(info, "", m.Backup)
+	}
+	files, streams, segments := len(info.FileResults), len(info.StreamResults), len(info.SegmentResults)
+	switch {
+	case len(info.ImageResults) > 0:
+	case files == 1 && streams+segments == 0:
+		info.Result = &livekit.EgressInfo_File{File: info.FileResults[0]}
+	case streams > 0 && files+segments == 0:
+		info.Result = &livekit.EgressInfo_Stream{Stream: &livekit.StreamInfoList{Info: info.StreamResults}}
+	case segments == 1 && files+streams == 0:
+		info.Result = &livekit.EgressInfo_Segments{Segments: info.SegmentResults[0]}
+	}
+}
+
+// note keeps the first manifest's place.
+func note(info *livekit.EgressInfo, manifest string, backup bool) {
+	if info.ManifestLocation == "" {
+		info.ManifestLocation = manifest
+	}
+	info.BackupStorageUsed = info.BackupStorageUsed || backup
+}
+
+func fileInfo(f recorder.FileResult) *livekit.FileInfo {
+	return &livekit.FileInfo{
+		Filename: f.Filename, StartedAt: f.StartedAt, EndedAt: f.EndedAt, Duration: f.Duration, Size: f.Size, Location: f.Location,
+	}
+}
+
+func streamInfo(s recorder.StreamResult) *livekit.StreamInfo {
+	info := &livekit.StreamInfo{
+		Url: s.URL, StartedAt: s.StartedAt, EndedAt: s.EndedAt, Duration: s.Duration,
+		LastRetryAt: s.LastRetryAt, Retries: uint32(min(max(s.Retries, 0), math.MaxInt32)),
+	}
+	switch s.State {
+	case recorder.StreamFinished:
+		info.Status = livekit.StreamInfo_FINISHED
+	case recorder.StreamFailed:
+		info.Status = livekit.StreamInfo_FAILED
+		info.Error = recorder.ScrubText(s.Error)
+	default: // one that connects again is active to LiveKit, with an error while it does
+		info.Status = livekit.StreamInfo_ACTIVE
+		info.Error = recorder.ScrubText(s.Error)
+	}
+	return info
+}
+
+func segmentsInfo(s recorder.SegmentsResult) *livekit.SegmentsInfo {
+	return &livekit.SegmentsInfo{
+		PlaylistName: s.PlaylistName, LivePlaylistName: s.LivePlaylistName,
+		PlaylistLocation: s.PlaylistLocation, LivePlaylistLocation: s.LivePlaylistLocation,
+		SegmentCount: s.SegmentCount, Duration: s.Duration, Size: s.Size, StartedAt: s.StartedAt, EndedAt: s.EndedAt,
+	}
+}
