@@ -33,7 +33,8 @@ func (q *Queue) bury(ctx context.Context, e entry, m redis.XMessage, cause error
 	}
 	payload, _ := m.Values["job"].(string)
 	answer, err := q.run(ctx, q.scripts.bury,
-		[]string{q.keys.dead(), q.keys.jobs(), q.keys.job(rec.ID), q.keys.index(), q.keys.events(), q.keys.commands(rec.ID)},
+		[]string{q.keys.dead(), q.keys.jobs(), q.keys.job(rec.ID), q.keys.index(), q.keys.events(), q.keys.commands(rec.ID),
+			q.keys.hooks(rec.ID)},
 		group, m.ID, reason, scrubPayload(payload), deadKept, rec.ID, composeRecording(rec),
 		rec.UpdatedAt, rec.CreatedAt, millis(rec.CreatedAt), int64(q.opts.Retention/time.Second), eventsKept)
 	if err != nil {
@@ -84,7 +85,7 @@ func scrubValue(name string, v any) any {
 
 func scrubString(name, v string) string {
 	switch name {
-	case "id", "room_name", "layout", "template", "preset", "filepath", "bucket", "region",
+	case "id", "room_name", "room_id", "layout", "template", "preset", "filepath", "bucket", "region",
 		"max_duration", "start_timeout", "stream_timeout":
 		return clip(recorder.ScrubText(printable(v)), 256)
 	case "urls":

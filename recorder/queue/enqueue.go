@@ -23,15 +23,17 @@ func (q *Queue) Start(ctx context.Context, job recorder.Job) (recorder.Recording
 		job.ID = derivedID + nonce()
 	}
 	rec := recorder.NewRecording(job, now)
+	e := entry{job: job, payload: compose(job)}
 	answer, err := q.run(ctx, q.scripts.enqueue,
-		[]string{q.keys.job(job.ID), q.keys.jobs(), q.keys.index(), q.keys.events()},
-		job.ID, compose(job), compose(job.Redacted()), composeRecording(rec),
-		rec.CreatedAt, millis(rec.CreatedAt), nonce(), eventsKept, string(recorder.EventFor("", recorder.StatusQueued)))
+		[]string{q.keys.job(job.ID), q.keys.jobs(), q.keys.index(), q.keys.events(), q.keys.hooks(job.ID)},
+		job.ID, e.payload, compose(job.Redacted()), composeRecording(rec),
+		rec.CreatedAt, millis(rec.CreatedAt), nonce(), eventsKept, string(recorder.EventFor("", recorder.StatusQueued)),
+		q.keys.states(), q.keys.same(), e.fingerprint(), flag(job.RejectDuplicates), e.webhooks(), sameKept)
 	if err != nil {
 		return recorder.Recording{}, unavailable("enqueueing the job", err)
 	}
-	if word, status := verdict(answer); word != "ok" {
-		return recorder.Recording{}, recorder.Errorf(recorder.CodeConflict, "job %s exists already: it is %v", job.ID, status)
+	if word, value := verdict(answer); word != "ok" {
+		return recorder.Recording{}, refused(job.ID, word, value)
 	}
 	return rec, nil
 }

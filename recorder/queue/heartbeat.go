@@ -53,10 +53,11 @@ func (l *lease) restore(ctx context.Context) error {
 		payload = compose(e.job)
 	}
 	answer, err := l.q.run(ctx, l.q.scripts.restore,
-		[]string{l.q.keys.job(rec.ID), l.q.keys.jobs(), l.q.keys.index(), l.q.keys.pulse()},
+		[]string{l.q.keys.job(rec.ID), l.q.keys.jobs(), l.q.keys.index(), l.q.keys.pulse(), l.q.keys.hooks(rec.ID)},
 		l.q.owner, l.fence, l.q.opts.LeaseTTL.Milliseconds(), group, l.q.opts.Worker, e.id, rec.ID, payload,
 		compose(e.job.Redacted()), string(rec.Status), composeRecording(rec), rec.UpdatedAt,
-		l.created, createdMillis(l.created), l.before.Attempt, l.tries)
+		l.created, createdMillis(l.created), l.before.Attempt, l.tries,
+		l.q.keys.same(), e.fingerprint(), e.webhooks(), sameKept)
 	if err != nil {
 		return err
 	}

@@ -22,10 +22,20 @@ func (k keys) job(id string) string      { return k.prefix + "job:" + id }
 func (k keys) index() string             { return k.prefix + "jobs-by-time" }
 func (k keys) commands(id string) string { return k.prefix + "commands:" + id }
 func (k keys) events() string            { return k.prefix + "events" }
+func (k keys) hooks(id string) string    { return k.prefix + "hooks:" + id }
 func (k keys) dead() string              { return k.prefix + "dead" }
 func (k keys) pulse() string             { return k.prefix + "pulse" }
 func (k keys) workers() string           { return k.prefix + "workers" }
 func (k keys) workersSeen() string       { return k.prefix + "workers-seen" }
+
+// states and same are the keys of states and of sets of jobs that are alike, without
+// the id or the fingerprint they end in.
+func (k keys) states() string { return k.job("") }
+func (k keys) same() string   { return k.prefix + "same:" }
+
+func (k keys) outbox(name string) string      { return k.prefix + "outbox:" + name }
+func (k keys) outboxDue(name string) string   { return k.prefix + "outbox-due:" + name }
+func (k keys) outboxTries(name string) string { return k.prefix + "outbox-tries:" + name }
 
 // idOf derives the id of a job that names none from its entry's, so that a
 // redelivery has the same and whoever added the entry knows it.

@@ -105,6 +105,7 @@ type Queue struct {
 
 var (
 	_ recorder.Queue      = (*Queue)(nil)
+	_ recorder.Placer     = (*Queue)(nil)
 	_ recorder.Controller = (*Queue)(nil)
 	_ recorder.Lease      = (*lease)(nil)
 )

@@ -12,6 +12,8 @@ var (
 	preludeLua string
 	//go:embed scripts/enqueue.lua
 	enqueueLua string
+	//go:embed scripts/place.lua
+	placeLua string
 	//go:embed scripts/expired.lua
 	expiredLua string
 	//go:embed scripts/take.lua
@@ -36,19 +38,26 @@ var (
 	beatLua string
 	//go:embed scripts/sweep.lua
 	sweepLua string
+	//go:embed scripts/collect.lua
+	collectLua string
+	//go:embed scripts/deliver.lua
+	deliverLua string
+	//go:embed scripts/settle.lua
+	settleLua string
 )
 
 type scripts struct {
-	enqueue, expired, take, renew, restore, report, finish,
-	release, bury, amend, command, beat, sweep *redis.Script
+	enqueue, place, expired, take, renew, restore, report, finish,
+	release, bury, amend, command, beat, sweep, collect, deliver, settle *redis.Script
 }
 
 func newScripts() scripts {
 	load := func(src string) *redis.Script { return redis.NewScript(preludeLua + "\n" + src) }
 	return scripts{
-		enqueue: load(enqueueLua), expired: load(expiredLua), take: load(takeLua), renew: load(renewLua),
+		enqueue: load(enqueueLua), place: load(placeLua), expired: load(expiredLua), take: load(takeLua), renew: load(renewLua),
 		restore: load(restoreLua), report: load(reportLua), finish: load(finishLua), release: load(releaseLua),
 		bury: load(buryLua), amend: load(amendLua), command: load(commandLua), beat: load(beatLua), sweep: load(sweepLua),
+		collect: load(collectLua), deliver: load(deliverLua), settle: load(settleLua),
 	}
 }
 

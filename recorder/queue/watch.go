@@ -17,7 +17,7 @@ import (
 func (q *Queue) Watch(ctx context.Context, after string, yield func(recorder.Event) bool) error {
 	retry := backoff{first: 50 * time.Millisecond, last: 2 * time.Second}
 	for {
-		page, next, err := q.watchOnce(ctx, after)
+		page, next, err := q.watchOnce(ctx, after, q.wait())
 		after = next
 		switch {
 		case ctx.Err() != nil:
@@ -45,9 +45,9 @@ func isInvalidID(err error) bool {
 	return err != nil && redis.HasErrorPrefix(err, "Invalid stream ID")
 }
 
-// watchOnce waits a moment for events. The read goes on beside when ctx ends
+// watchOnce waits a moment, at least 1 ms, for events. The read goes on beside when ctx ends
 // first; it takes nothing from anybody.
-func (q *Queue) watchOnce(ctx context.Context, after string) ([]redis.XMessage, string, error) {
+func (q *Queue) watchOnce(ctx context.Context, after string, block time.Duration) ([]redis.XMessage, string, error) {
 	type result struct {
 		page []redis.XMessage
 		last string
@@ -55,7 +55,7 @@ func (q *Queue) watchOnce(ctx context.Context, after string) ([]redis.XMessage, 
 	}
 	got := make(chan result, 1)
 	if !q.task(func(life context.Context) {
-		page, last, err := q.readEvents(life, after)
+		page, last, err := q.readEvents(life, after, block)
 		got <- result{page, last, err}
 	}) {
 		return nil, after, errClosed
@@ -68,8 +68,8 @@ func (q *Queue) watchOnce(ctx context.Context, after string) ([]redis.XMessage, 
 	}
 }
 
-func (q *Queue) readEvents(ctx context.Context, after string) ([]redis.XMessage, string, error) {
-	ctx, cancel := context.WithTimeout(ctx, q.wait()+q.opTimeout())
+func (q *Queue) readEvents(ctx context.Context, after string, block time.Duration) ([]redis.XMessage, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, block+q.opTimeout())
 	defer cancel()
 	if after == "" {
 		last, err := q.blocking.XRevRangeN(ctx, q.keys.events(), "+", "-", 1).Result()
@@ -82,7 +82,7 @@ func (q *Queue) readEvents(ctx context.Context, after string) ([]redis.XMessage,
 		}
 	}
 	streams, err := q.blocking.XRead(ctx, &redis.XReadArgs{
-		Streams: []string{q.keys.events(), after}, Count: 100, Block: q.wait(),
+		Streams: []string{q.keys.events(), after}, Count: 100, Block: block,
 	}).Result()
 	if errors.Is(err, redis.Nil) || (err == nil && len(streams) == 0) {
 		return nil, after, nil

@@ -16,6 +16,7 @@ import (
 // QueueUnderTest is what the contract is about.
 type QueueUnderTest interface {
 	recorder.Queue
+	recorder.Placer
 	recorder.Controller
 }
 
@@ -61,6 +62,9 @@ func QueueContract(t *testing.T, open func(t *testing.T) QueueFixture) {
 		{"list", queueList},
 		{"watch", queueWatch},
 		{"claim is called off", queueCancelled},
+		{"place", queuePlace},
+		{"place and conflicts", queuePlaceConflicts},
+		{"duplicates", queueDuplicates},
 	}
 	for _, p := range parts {
 		t.Run(p.name, func(t *testing.T) {

@@ -3,6 +3,7 @@
 --
 -- KEYS[1] {p}:job:<id>      KEYS[2] {p}:jobs      KEYS[3] {p}:jobs-by-time
 -- KEYS[4] {p}:events        KEYS[5] {p}:commands:<id>   KEYS[6] {p}:dead
+-- KEYS[7] {p}:hooks:<id> and the set {p}:same:<fingerprint>
 -- ARGV[1] 'lease' (owner and fence decide) or 'rev' (the revision seen decides)
 -- ARGV[2] owner             ARGV[3] fence         ARGV[4] revision seen, '' for no state
 -- ARGV[5] operation nonce   ARGV[6] group         ARGV[7] entry
@@ -11,9 +12,10 @@
 -- ARGV[14] created ms       ARGV[15] retention s  ARGV[16] events kept
 -- ARGV[17] reason of a dead letter, '' for none   ARGV[18] its scrubbed payload
 -- ARGV[19] dead letters kept                      ARGV[20] worker    ARGV[21] attempt
+-- ARGV[22] key of a set without its fingerprint         ARGV[23] webhooks JSON, '' for none or not known
 -- Answer: 'ok', also when the same operation is repeated; 'lost' another owner has it, or it
 -- ended; 'changed' another revision, or the entry is gone.
-local h = redis.call('HMGET', KEYS[1], 'status', 'owner', 'fence', 'rev', 'op', 'entry')
+local h = redis.call('HMGET', KEYS[1], 'status', 'owner', 'fence', 'rev', 'op', 'entry', 'same')
 if h[1] and h[5] == ARGV[5] then
   return 'ok'
 end
@@ -39,6 +41,11 @@ if h[6] and h[6] ~= ARGV[7] and h[6] ~= '' then
   drop(KEYS[2], ARGV[6], h[6])
 end
 redis.call('DEL', KEYS[5])
+if h[7] then
+  redis.call('SREM', ARGV[22] .. h[7], ARGV[8])
+end
+enlist(KEYS[1], KEYS[7], '', '', '', ARGV[23], '')
+redis.call('EXPIRE', KEYS[7], ARGV[15])
 if ARGV[17] ~= '' then
   bury(KEYS[6], ARGV[19], ARGV[7], ARGV[8], ARGV[17], ARGV[18])
 end

@@ -56,6 +56,35 @@ local function drop(jobs, group, entry)
   redis.call('XDEL', jobs, entry)
 end
 
+-- twin gives the id of a job that did not end and is one of the set of those with
+-- the same fingerprint; what it finds there that ended, or is gone, it removes.
+local function twin(same, states)
+  while true do
+    local id = redis.call('SRANDMEMBER', same)
+    if not id then
+      return nil
+    end
+    local status = redis.call('HGET', states .. id, 'status')
+    if status and not ended(status) then
+      return id
+    end
+    redis.call('SREM', same, id)
+  end
+end
+
+-- enlist notes what a job has beside its state: its fingerprint and its webhooks,
+-- each unless it is empty. Both are there already when a job is taken over.
+local function enlist(job, hooks, same, fingerprint, id, webhooks, kept)
+  if fingerprint ~= '' then
+    redis.call('SADD', same .. fingerprint, id)
+    redis.call('EXPIRE', same .. fingerprint, kept)
+    redis.call('HSET', job, 'same', fingerprint)
+  end
+  if webhooks ~= '' then
+    redis.call('SET', hooks, webhooks, 'NX')
+  end
+end
+
 -- emit appends to the event stream unless the type is empty.
 local function emit(events, maxlen, kind, id, status, at, recording)
   if kind ~= '' then

@@ -2,11 +2,13 @@
 -- fell back to a time before the claim: the higher fence wins.
 --
 -- KEYS[1] {p}:job:<id>  KEYS[2] {p}:jobs  KEYS[3] {p}:jobs-by-time  KEYS[4] {p}:pulse
+-- KEYS[5] {p}:hooks:<id> and the set {p}:same:<fingerprint>
 -- ARGV[1] owner         ARGV[2] fence     ARGV[3] lease ms          ARGV[4] group
 -- ARGV[5] worker        ARGV[6] entry     ARGV[7] id                ARGV[8] job JSON, '' for not known
 -- ARGV[9] redacted job  ARGV[10] status   ARGV[11] recording JSON   ARGV[12] updated_at ns
 -- ARGV[13] created ns   ARGV[14] created ms                         ARGV[15] attempt
--- ARGV[16] tries
+-- ARGV[16] tries        ARGV[17] key of a set without its fingerprint                  ARGV[18] fingerprint
+-- ARGV[19] webhooks JSON, each '' when not known         ARGV[20] s a set is kept
 -- Answer: {'ok', entry}; {'lost'} another owner has it, or it ended.
 local h = redis.call('HMGET', KEYS[1], 'status', 'owner', 'fence', 'entry')
 if h[1] then
@@ -29,6 +31,7 @@ redis.call('HSET', KEYS[1], 'status', ARGV[10], 'recording', ARGV[11], 'job', AR
   'owner', ARGV[1], 'worker', ARGV[5], 'fence', ARGV[2], 'attempt', ARGV[15], 'tries', ARGV[16],
   'lease_until', whole(now + ttl), 'seq', '0', 'created_at', ARGV[13], 'updated_at', ARGV[12])
 redis.call('HINCRBY', KEYS[1], 'rev', 1)
+enlist(KEYS[1], KEYS[5], ARGV[17], ARGV[18], ARGV[7], ARGV[19], ARGV[20])
 redis.call('ZADD', KEYS[3], ARGV[14], ARGV[7])
 if stored(KEYS[2], entry) then
   hold(KEYS[2], ARGV[4], ARGV[5], entry, 0)

@@ -3,6 +3,7 @@
 --
 -- KEYS[1] {p}:job:<id>  KEYS[2] {p}:jobs  KEYS[3] {p}:jobs-by-time
 -- KEYS[4] {p}:events    KEYS[5] {p}:dead  KEYS[6] {p}:pulse
+-- KEYS[7] {p}:hooks:<id> and the set {p}:same:<fingerprint>
 -- ARGV[1] group         ARGV[2] worker (the consumer)         ARGV[3] owner: worker and nonce of its life
 -- ARGV[4] entry         ARGV[5] operation nonce               ARGV[6] revision seen, '' for no state
 -- ARGV[7] lease ms      ARGV[8] most tries                    ARGV[9] ms until an ending job is given up
@@ -11,7 +12,8 @@
 -- ARGV[14] redacted job ARGV[15] updated_at ns                ARGV[16] created_at ns
 -- ARGV[17] created ms   ARGV[18] event type                   ARGV[19] events kept
 -- ARGV[20] 'claim' or 'adopt'   ARGV[21] attempt              ARGV[22] scrubbed payload for a dead letter
--- ARGV[23] dead letters kept
+-- ARGV[23] dead letters kept                                  ARGV[24] key of a set without its fingerprint
+-- ARGV[25] fingerprint  ARGV[26] webhooks JSON, each '' when not known               ARGV[27] s a set is kept
 -- Answer: {'ok', fence}; {'changed'} look again; {'gone'} the entry is not there any more;
 -- {'ended'} the job ended, entry removed; {'duplicate'} dead-lettered; {'owned'} somebody has it;
 -- {'later'} not to be had yet; {'exhausted'} tried too often, nothing changed.
@@ -82,6 +84,7 @@ redis.call('HSET', job, 'status', ARGV[12], 'recording', ARGV[13], 'job', ARGV[1
   'owner', ARGV[3], 'worker', worker, 'fence', whole(fence), 'attempt', ARGV[21], 'tries', whole(tries),
   'lease_until', whole(now + ttl), 'seq', '0', 'op', ARGV[5], 'created_at', ARGV[16], 'updated_at', ARGV[15])
 redis.call('HINCRBY', job, 'rev', 1)
+enlist(job, KEYS[7], ARGV[24], ARGV[25], ARGV[11], ARGV[26], ARGV[27])
 redis.call('ZADD', KEYS[3], ARGV[17], ARGV[11])
 if there then
   hold(jobs, group, worker, entry, 0)
