@@ -57,6 +57,7 @@ require (
 	github.com/hashicorp/go-retryablehttp v0.7.8 // indirect
 	github.com/jezek/xgb v1.1.1 // indirect
 	github.com/livekit/storage v0.0.0-20260623170515-1297cb15775f // indirect
+	github.com/mackerelio/go-osstat v0.2.7 // indirect
 	github.com/planetscale/vtprotobuf v0.6.1-0.20250313105119-ba97887b0a25 // indirect
 	github.com/spiffe/go-spiffe/v2 v2.7.0 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
@@ -114,7 +115,7 @@ require (
 	github.com/livekit/mageutil v0.0.0-20250511045019-0f1ff63f7731 // indirect
 	github.com/livekit/mediatransportutil v0.0.0-20260605212259-862d4a7bcb1e // indirect
 	github.com/livekit/protocol v1.50.1
-	github.com/livekit/psrpc v0.7.3 // indirect
+	github.com/livekit/psrpc v0.7.3
 	github.com/livekit/server-sdk-go/v2 v2.18.1
 	github.com/magefile/mage v1.17.2 // indirect
 	github.com/mattn/go-pointer v0.0.1 // indirect
