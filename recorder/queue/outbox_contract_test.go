@@ -1,0 +1,76 @@
+package queue_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder"
+	"tapedeck/recorder/queue"
+	"tapedeck/recorder/recordertest"
+)
+
+const testHold = 400 * time.Millisecond
+
+// outboxFixture is the contract's view of an outbox in one Redis.
+func outboxFixture(t *testing.T, url string) recordertest.OutboxFixture {
+	prefix := "o" + time.Now().Format("150405.000000000")
+	view := func() *queue.Queue {
+		o := testOptions(t, "")
+		o.Prefix = prefix
+		return open(t, url, o)
+	}
+	q := view()
+	return recordertest.OutboxFixture{
+		Open: func() recorder.Outbox {
+			o, err := view().OpenOutbox(queue.OutboxOptions{
+				Name: "test", Receivers: []string{recordertest.OutboxReceiver}, Webhooks: true, Hold: testHold,
+			})
+			require.NoError(t, err)
+			begin(t, url, prefix, "test", o)
+			return o
+		},
+		Start: func(job recorder.Job) { require.NoError(t, q.Enqueue(t.Context(), job)) },
+		Stop:  func(id string) { require.NoError(t, q.Stop(t.Context(), id, "")) },
+		Hold:  testHold,
+	}
+}
+
+// begin has an outbox look for the first time: its events are those from now on.
+func begin(t *testing.T, url, prefix, name string, o recorder.Outbox) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := o.Next(ctx)
+		done <- err
+	}()
+	c := client(t, url)
+	require.Eventually(t, func() bool {
+		there, err := c.HExists(t.Context(), "{"+prefix+"}:outbox:"+name, "cursor").Result()
+		return err == nil && there
+	}, patience, 2*time.Millisecond)
+	cancel()
+	require.Error(t, <-done)
+}
+
+func TestOutboxContractRedis(t *testing.T) {
+	t.Parallel()
+	r := recordertest.StartRedis(t)
+	t.Run("contract", func(t *testing.T) {
+		recordertest.OutboxContract(t, func(t *testing.T) recordertest.OutboxFixture { return outboxFixture(t, r.URL()) })
+	})
+}
+
+func TestOutboxContractEmbedded(t *testing.T) {
+	t.Parallel()
+	e, err := queue.StartEmbedded("")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = e.Close() })
+	t.Run("contract", func(t *testing.T) {
+		recordertest.OutboxContract(t, func(t *testing.T) recordertest.OutboxFixture { return outboxFixture(t, e.URL()) })
+	})
+}
