@@ -2,6 +2,7 @@ package egress
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/livekit/protocol/livekit"
 
@@ -91,10 +92,7 @@ func failure(e *recorder.Error) string {
 }
 
 func withPrefix(prefix, text string) string {
-	if len(text) >= len(prefix) && text[:len(prefix)] == prefix {
-		return text
-	}
-	return prefix + text
+	return prefix + strings.TrimPrefix(text, prefix)
 }
 
 // httpCode gives the number that LiveKit's psrpc errors have for such a failure:

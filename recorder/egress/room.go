@@ -49,7 +49,7 @@ func (r *room) State(ctx context.Context) (recorder.RoomState, error) {
 	if len(answer.Rooms) == 0 {
 		return recorder.RoomState{}, nil
 	}
-	return recorder.RoomState{Exists: true, Participants: int(answer.Rooms[0].NumParticipants)}, nil
+	return recorder.RoomState{ID: answer.Rooms[0].Sid, Exists: true, Participants: int(answer.Rooms[0].NumParticipants)}, nil
 }
 
 // Check asks the server for a room that is nobody's: it answers, and accepts the key.
