@@ -62,6 +62,7 @@ func after(wg *sync.WaitGroup) <-chan struct{} {
 // slot is one recording that runs.
 type slot struct {
 	job      string
+	room     string
 	commands chan Command
 	cancel   context.CancelCauseFunc
 }

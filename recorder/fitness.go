@@ -62,6 +62,13 @@ func (f *fitness) worked() {
 	f.proven, f.streak, f.until = true, 0, time.Time{}
 }
 
+// resting reports whether this worker holds back.
+func (f *fitness) resting() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.until.After(f.now())
+}
+
 // rest waits until this worker may claim again, or ctx is done.
 func (f *fitness) rest(ctx context.Context) {
 	for {

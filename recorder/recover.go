@@ -80,6 +80,7 @@ func (w *Worker) recoverEntry(ctx context.Context, entry SpoolEntry) {
 	case err != nil:
 		w.deliverOrphan(ctx, entry, rec, log)
 	default:
+		defer w.serve(lease)()
 		w.follow(ctx, lease, entry, rec, log)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sync/semaphore"
 )
 
 // Worker claims jobs while it has free slots and sees each through to its end:
@@ -22,6 +21,10 @@ type Worker struct {
 	// Admit gives what a recording enters its room with; nil, or an empty Pass,
 	// where jobs of rooms bring server and token themselves.
 	Admit func(job Job) (Pass, error)
+	// Began is told of every job this worker works on, claimed, placed or taken up from
+	// the spool; what it answers is called when the work ends, or the job is another
+	// worker's. Both may be nil. For doors that serve the jobs of this worker.
+	Began func(job Job) (ended func())
 	// MaxDuration bounds jobs that set no bound of their own, or a larger one; 0 is none.
 	MaxDuration time.Duration
 	// DrainTimeout is how long running recordings go on after a shutdown began.
@@ -36,6 +39,8 @@ type Worker struct {
 	draining <-chan struct{} // closed when nothing more is claimed
 
 	mu      sync.Mutex
+	slots   *slots                          // nil before Run
+	start   func(lease Lease, ended func()) // works on a lease that has a slot
 	running map[*slot]struct{}
 	seen    map[string]struct{} // directories of spool entries this life has worked on
 	ending  *Stop               // what a shutdown told every recording; late ones too
@@ -47,7 +52,7 @@ type Worker struct {
 // running recordings go on for DrainTimeout, ends them with EndDrained, and
 // delivers. A value on hurry, or its close, ends them at once.
 func (w *Worker) Run(ctx context.Context, hurry <-chan struct{}) error {
-	w.mu.Lock() // Running may be asked already
+	w.mu.Lock() // Running and Load may be asked already
 	w.running, w.seen = map[*slot]struct{}{}, map[string]struct{}{}
 	w.mu.Unlock()
 	w.fit, w.draining = &fitness{now: w.Now, log: w.Log}, ctx.Done()
@@ -62,35 +67,65 @@ func (w *Worker) Run(ctx context.Context, hurry <-chan struct{}) error {
 		defer w.jobs.Done()
 		w.rescan(ctx, jobCtx)
 	}()
-	w.claim(ctx, jobCtx)
+	w.open(jobCtx)
+	w.claim(ctx)
+	w.slots.close()
 	w.drain(hurry, stopDelivery)
 	return nil
 }
 
+// open lets jobs be placed.
+func (w *Worker) open(jobCtx context.Context) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.slots = newSlots(w.Slots)
+	w.start = func(lease Lease, ended func()) {
+		defer w.jobs.Done()
+		defer ended()
+		w.work(jobCtx, lease, sync.OnceFunc(w.freeSlot))
+	}
+}
+
+// takeSlot and freeSlot keep count of what a shutdown waits for.
+func (w *Worker) takeSlot() {
+	w.jobs.Add(1)
+	w.media.Add(1)
+}
+
+func (w *Worker) freeSlot() {
+	w.slots.free()
+	w.media.Done()
+}
+
 // claim takes jobs while there is a free slot, until ctx is done.
-func (w *Worker) claim(ctx, jobCtx context.Context) {
-	slots := semaphore.NewWeighted(int64(max(w.Slots, 1)))
-	for slots.Acquire(ctx, 1) == nil {
+func (w *Worker) claim(ctx context.Context) {
+	for w.slots.available(ctx) {
 		w.fit.rest(ctx)
-		lease, err := w.Queue.Claim(ctx)
-		if err != nil {
-			slots.Release(1)
-			if ctx.Err() != nil {
-				return
-			}
+		claimCtx, ok := w.slots.reserve(ctx)
+		if !ok {
+			continue // a placed job has it
+		}
+		lease, err := w.Queue.Claim(claimCtx)
+		called := claimCtx.Err() != nil
+		if err == nil {
+			w.takeSlot()
+		}
+		w.slots.settle(err == nil)
+		switch {
+		case err == nil:
+			go func() {
+				ended := func() {}
+				if lease.Recording().Status != StatusEnding { // that is taken to be ended, not to be worked on
+					ended = w.serve(lease)
+				}
+				w.start(lease, ended)
+			}()
+		case ctx.Err() != nil:
+			return
+		case !called:
 			w.Log.Error("claiming failed, trying again", zap.Error(err))
 			pause(ctx, time.Second)
-			continue
 		}
-		w.jobs.Add(1)
-		w.media.Add(1)
-		go func() {
-			defer w.jobs.Done()
-			w.work(jobCtx, lease, sync.OnceFunc(func() {
-				slots.Release(1)
-				w.media.Done()
-			}))
-		}()
 	}
 }
 
@@ -194,7 +229,7 @@ func (w *Worker) record(ctx context.Context, lease Lease, entry SpoolEntry, log 
 	if err := w.admit(&task); err != nil {
 		return refused(task.Recording, err, w.Now())
 	}
-	s := &slot{job: task.Job.ID, commands: make(chan Command, 16), cancel: cancel}
+	s := &slot{job: task.Job.ID, room: task.Job.RoomName, commands: make(chan Command, 16), cancel: cancel}
 	ended := make(chan struct{})
 	defer close(ended)
 	defer w.enter(s)()

@@ -16,6 +16,8 @@ type FakeQueue struct {
 	OnAdopt func(id string) (recorder.Lease, error)
 	// OnAmend may refuse an Amend.
 	OnAmend func(id string) error
+	// OnPlace may refuse a Place.
+	OnPlace func(job recorder.Job) error
 	// ClaimErrs are answered by the first calls of Claim.
 	ClaimErrs []error
 
@@ -25,10 +27,14 @@ type FakeQueue struct {
 
 	mu     sync.Mutex
 	amends map[string][]recorder.FileResult
+	placed map[string]*FakeLease
 }
 
 func (q *FakeQueue) init() {
-	q.once.Do(func() { q.waiting, q.amends = make(chan *FakeLease, 1024), map[string][]recorder.FileResult{} })
+	q.once.Do(func() {
+		q.waiting, q.amends = make(chan *FakeLease, 1024), map[string][]recorder.FileResult{}
+		q.placed = map[string]*FakeLease{}
+	})
 }
 
 // Put has a lease claimed by somebody.
@@ -42,6 +48,35 @@ func (q *FakeQueue) Put(l *FakeLease) *FakeLease {
 func (q *FakeQueue) Enqueue(_ context.Context, job recorder.Job) error {
 	q.Put(NewFakeLease(job, recorder.NewRecording(job, time.Now())))
 	return nil
+}
+
+// Place implements recorder.Placer.
+func (q *FakeQueue) Place(ctx context.Context, job recorder.Job) (recorder.Lease, error) {
+	q.init()
+	if q.OnPlace != nil {
+		if err := q.OnPlace(job); err != nil {
+			return nil, err
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.placed[job.ID] != nil {
+		return nil, recorder.Errorf(recorder.CodeConflict, "job %s exists already", job.ID)
+	}
+	l := NewFakeLease(job, recorder.NewRecording(job, time.Now()))
+	q.placed[job.ID] = l
+	return l, nil
+}
+
+// Placed gives the lease of a job that was placed; nil for none.
+func (q *FakeQueue) Placed(id string) *FakeLease {
+	q.init()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.placed[id]
 }
 
 // Claim implements recorder.Queue.
