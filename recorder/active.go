@@ -243,9 +243,6 @@ func (l *life) addStream(ctx context.Context, url string) error {
 	if err := ValidateUpdate(Update{AddStreamURLs: []string{url}}); err != nil {
 		return err
 	}
-	if l.job.AudioOnly {
-		return Errorf(CodeInvalid, "an ingest server needs a picture, and the job is audio_only")
-	}
 	live := 0
 	for _, s := range l.pipeline.Snapshot().Streams {
 		switch {

@@ -51,19 +51,20 @@ func (l *life) endPipeline() {
 // account fills the results from the pipeline's last snapshot and the disk.
 func (l *life) account() {
 	if l.pipeline == nil || l.rec.StartedAt == 0 {
-		for i := range l.rec.Files {
-			l.rec.Files[i].State = FileEmpty
+		for _, r := range l.rec.results() {
+			*r.state = FileEmpty
 		}
 		return
 	}
 	snap := l.pipeline.Snapshot()
 	l.apply(snap)
+	l.accountSeries()
 	for i := range l.rec.Files {
 		f := &l.rec.Files[i]
 		name := MediaName(i, *f)
 		info, err := os.Stat(filepath.Join(l.task.Dir, name))
 		if err != nil || info.Size() == 0 {
-			f.State, f.Error = FileEmpty, "nothing was recorded"
+			f.State, f.Error = FileEmpty, nothingRecorded
 			continue
 		}
 		f.State, f.Size = FilePending, info.Size()
@@ -81,6 +82,7 @@ func (l *life) account() {
 // apply copies a snapshot into the recording.
 func (l *life) apply(snap Snapshot) {
 	l.rec.Stats = snap.Stats
+	l.applySeries(snap)
 	if len(snap.Streams) > 0 {
 		l.rec.Streams = slices.Clone(snap.Streams)
 		for i := range l.rec.Streams {
@@ -106,6 +108,9 @@ func (l *life) apply(snap Snapshot) {
 
 func (l *life) tell() {
 	l.rec.UpdatedAt = l.Now().UnixNano()
+	if id := l.roomID.Load(); id != nil && l.rec.RoomID == "" {
+		l.rec.RoomID = *id
+	}
 	if l.report != nil {
 		l.report(l.rec.Clone())
 	}

@@ -126,7 +126,7 @@ type StreamOutput struct {
 type Limits struct {
 	// MaxDuration ends the recording, measured from its first frame.
 	MaxDuration Duration `json:"max_duration,omitzero"`
-	// MaxSize ends the recording when its largest file reaches so many bytes.
+	// MaxSize ends the recording when its largest file or series reaches so many bytes.
 	MaxSize int64 `json:"max_size,omitempty"`
 	// StartTimeout bounds one wait for the page to load and log START_RECORDING. Default 30 s.
 	StartTimeout Duration `json:"start_timeout,omitzero"`

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,7 +22,7 @@ const (
 // loaded as often as the job asked.
 func sequelOf(rec Recording) sequel {
 	// A worker may die between the first frame and the note of it.
-	media := slices.ContainsFunc(rec.Files, func(f FileResult) bool { return f.State == FilePending })
+	media := slices.ContainsFunc(rec.results(), func(r result) bool { return *r.state == FilePending })
 	if rec.StartedAt != 0 || media || rec.Error == nil {
 		return sequelDeliver
 	}
@@ -44,10 +45,10 @@ func sequelOf(rec Recording) sequel {
 func Conclude(rec Recording) Recording {
 	undelivered := firstUndelivered(rec)
 	switch {
-	case rec.Error == nil && undelivered != nil && undelivered.State == FileEmpty:
-		rec.Error = Errorf(CodePipeline, "%s is empty: nothing was recorded", undelivered.Filename)
+	case rec.Error == nil && undelivered != nil && *undelivered.state == FileEmpty:
+		rec.Error = Errorf(CodePipeline, "%s is empty: nothing was recorded", undelivered.name)
 	case rec.Error == nil && undelivered != nil:
-		rec.Error = Errorf(CodeUpload, "%s was not delivered: %s", undelivered.Filename, undelivered.Error)
+		rec.Error = Errorf(CodeUpload, "%s was not delivered: %s", undelivered.name, *undelivered.err)
 	case rec.Error == nil && everyOutputFailed(rec):
 		rec.Error = Errorf(CodeStream, "no output worked: every stream failed and there is no file")
 	}
@@ -64,20 +65,20 @@ func Conclude(rec Recording) Recording {
 	return rec
 }
 
-func firstUndelivered(rec Recording) *FileResult {
+func firstUndelivered(rec Recording) *result {
 	if rec.StartedAt == 0 {
 		return nil // the error says why there is nothing
 	}
-	for i := range rec.Files {
-		if rec.Files[i].State != FileDelivered {
-			return &rec.Files[i]
+	for _, r := range rec.results() {
+		if *r.state != FileDelivered {
+			return &r
 		}
 	}
 	return nil
 }
 
 func everyOutputFailed(rec Recording) bool {
-	if len(rec.Streams) == 0 || len(rec.Files) > 0 {
+	if len(rec.Streams) == 0 || len(rec.results()) > 0 {
 		return false
 	}
 	for _, s := range rec.Streams {
@@ -88,11 +89,11 @@ func everyOutputFailed(rec Recording) bool {
 	return true
 }
 
-// Settled reports whether every file is where it ends up: delivered, empty or
-// refused for good.
+// Settled reports whether every file and series is where it ends up: delivered,
+// empty or refused for good.
 func (r Recording) Settled() bool {
-	for _, f := range r.Files {
-		switch f.State {
+	for _, result := range r.results() {
+		switch *result.state {
 		case FileDelivered, FileEmpty, FileRefused:
 		default:
 			return false
@@ -117,11 +118,12 @@ func Salvage(rec Recording, dir string, cause *Error, reason EndReason, endedAt 
 		}
 		info, err := os.Stat(filepath.Join(dir, MediaName(i, *f)))
 		if err != nil || info.Size() == 0 {
-			f.State, f.Error = FileEmpty, "nothing was recorded"
+			f.State, f.Error = FileEmpty, nothingRecorded
 			continue
 		}
 		f.State, f.Size, f.Partial = FilePending, info.Size(), true
 	}
+	rec.salvageSeries(dir)
 	rec.failStreams(cause, endedAt)
 	return rec
 }
@@ -134,17 +136,14 @@ func ConcludeLost(rec Recording, cause *Error, reason EndReason, at int64) Recor
 	if rec.EndedAt == 0 {
 		rec.EndedAt = at
 	}
-	for i := range rec.Files {
-		f := &rec.Files[i]
+	for _, r := range rec.results() {
 		switch {
-		case f.State == FileDelivered, f.State == FileRefused, f.State == FileEmpty:
+		case *r.state == FileDelivered, *r.state == FileRefused, *r.state == FileEmpty:
 		case rec.StartedAt == 0:
-			f.State, f.Error = FileEmpty, "nothing was recorded"
+			*r.state, *r.err = FileEmpty, nothingRecorded
 		default:
-			f.State = FilePending
-			if f.Error == "" {
-				f.Error = cause.Message
-			}
+			*r.state = FilePending
+			*r.err = cmp.Or(*r.err, cause.Message)
 		}
 	}
 	rec.failStreams(cause, rec.EndedAt)

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -48,15 +49,6 @@ func extension(filename string) string { return strings.ToLower(path.Ext(filenam
 // an extension. part > 1 adds ".partN" before it, so that a takeover overwrites
 // nothing. What a room is called changes neither the directory nor the container.
 func ResolvePath(job Job, filepath string, at time.Time, part int) string {
-	at = at.UTC()
-	name := fileName(job)
-	templates := strings.NewReplacer(
-		"{room_name}", name,
-		"{room_id}", name, // a web page or a room nobody asked the server about has no sid
-		"{id}", job.ID,
-		"{time}", at.Format("2006-01-02T150405"),
-		"{utc}", fmt.Sprintf("%s%03d", at.Format("20060102150405"), at.Nanosecond()/int(time.Millisecond)),
-	)
 	ext := path.Ext(filepath)
 	switch strings.ToLower(ext) {
 	case ExtMP4, ExtWebM, ExtOGG, ExtMP3:
@@ -67,11 +59,30 @@ func ResolvePath(job Job, filepath string, at time.Time, part int) string {
 	if filepath == "" || strings.HasSuffix(filepath, "/") {
 		filepath += generatedName(job)
 	}
-	filled := fitPath(templates.Replace(filepath))
+	return fillPath(job, filepath, at, part) + ext
+}
+
+// fillPath fills the templates of a path without its extension.
+func fillPath(job Job, p string, at time.Time, part int) string {
+	at = at.UTC()
+	templates := strings.NewReplacer(
+		"{room_name}", fileName(job.RoomName, job.ID),
+		"{room_id}", fileName(cmp.Or(job.RoomID, job.RoomName), job.ID), // who asks for a room need not know its sid
+		"{id}", job.ID,
+		"{time}", at.Format("2006-01-02T150405"),
+		"{utc}", Timestamp(at),
+	)
+	filled := fitPath(templates.Replace(p))
 	if part > 1 {
 		filled = fmt.Sprintf("%s.part%d", filled, part)
 	}
-	return filled + ext
+	return filled
+}
+
+// Timestamp is how names tell a time: 20060102150405000, in UTC and ms.
+func Timestamp(at time.Time) string {
+	at = at.UTC()
+	return fmt.Sprintf("%s%03d", at.Format("20060102150405"), at.Nanosecond()/int(time.Millisecond))
 }
 
 func generatedName(job Job) string {
@@ -90,18 +101,18 @@ func defaultExtension(job Job) string {
 
 // fileName is a room's name such that it makes no directory, leaves none and is
 // not empty; a page's is its job's.
-func fileName(job Job) string {
+func fileName(room, id string) string {
 	name := strings.Map(func(r rune) rune {
 		if r == '/' || r == '\\' || r < ' ' || r == 0x7f {
 			return '_'
 		}
 		return r
-	}, strings.TrimLeft(job.RoomName, "."))
+	}, strings.TrimLeft(room, "."))
 	switch {
 	case name != "":
 		return name
-	case job.ID != "":
-		return job.ID
+	case id != "":
+		return id
 	default:
 		return "recording"
 	}

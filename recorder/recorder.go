@@ -84,6 +84,7 @@ type life struct {
 	scrubber  atomic.Pointer[Scrubber]
 	answered  atomic.Int64           // when the room's server last answered, ns
 	room      Room                   // nil without rights on the server
+	roomID    atomic.Pointer[string] // what the room's server said
 	layout    atomic.Pointer[string] // what an update set; read when the page is loaded again
 	templates string                 // URL of the built-in template
 
@@ -219,6 +220,7 @@ func (l *life) outputs() []Output {
 		name := MediaName(i, f)
 		outs = append(outs, Output{ID: name, Kind: KindFile, Path: filepath.Join(l.task.Dir, name)})
 	}
+	outs = append(outs, l.series()...)
 	for _, u := range l.job.StreamURLs() {
 		outs = append(outs, l.stream(u))
 	}
@@ -226,7 +228,7 @@ func (l *life) outputs() []Output {
 }
 
 func (l *life) stream(url string) Output {
-	return Output{ID: StreamID(url), Kind: KindStream, URL: url, GiveUp: l.job.Limits.StreamTimeout.Std()}
+	return Output{ID: StreamID(url), Kind: KindStream, URL: ResolveStreamURL(url), GiveUp: l.job.Limits.StreamTimeout.Std()}
 }
 
 // start loads the page until it is ready, then lets the pipeline begin.

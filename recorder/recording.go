@@ -210,7 +210,7 @@ type Stats struct {
 	Frames    int64    `json:"frames,omitempty"`     // encoded
 	Dropped   int64    `json:"dropped,omitempty"`    // captured, not encoded
 	Repeated  int64    `json:"repeated,omitempty"`   // encoded twice for want of a new one
-	Bytes     int64    `json:"bytes,omitempty"`      // of the largest file
+	Bytes     int64    `json:"bytes,omitempty"`      // of the largest file or series
 	AudioPeak float64  `json:"audio_peak,omitempty"` // dBFS over the last interval: -100 is silence, full scale -0.01, 0 no sound recorded
 }
 
@@ -239,7 +239,7 @@ func NewRecording(job Job, now time.Time) Recording {
 // follow from the job, CreatedAt and Part alone: whoever works a name out, and
 // whenever, arrives at the one that was announced.
 func (r *Recording) begin(job Job) {
-	r.Files, r.Streams = nil, nil
+	r.Files, r.Streams, r.Segments, r.Images = nil, nil, nil, nil
 	opts := job.Options()
 	for _, f := range job.Files {
 		file := FileResult{
@@ -251,6 +251,14 @@ func (r *Recording) begin(job Job) {
 			file.Width, file.Height = opts.Width, opts.Height
 		}
 		r.Files = append(r.Files, file)
+	}
+	at, fresh := time.Unix(0, r.CreatedAt), Series{State: FileRecording}
+	for _, o := range job.Segments {
+		o = ResolveSegments(job, o, at, r.Part)
+		r.Segments = append(r.Segments, SegmentsResult{PlaylistName: o.PlaylistName, LivePlaylistName: o.LivePlaylistName, Series: fresh})
+	}
+	for _, o := range job.Images {
+		r.Images = append(r.Images, ImagesResult{FilenamePrefix: ResolveImages(job, o, at, r.Part).FilenamePrefix, Series: fresh})
 	}
 	for _, url := range job.StreamURLs() {
 		r.Streams = append(r.Streams, StreamResult{ID: StreamID(url), URL: RedactStreamURL(url), State: StreamConnecting})

@@ -13,18 +13,23 @@ import (
 )
 
 // StreamID names an ingest URL without giving it away: the first 8 hex digits
-// of its SHA-256, prefixed.
+// of its SHA-256, prefixed. mux://KEY and what it stands for are one stream.
 func StreamID(rawURL string) string {
-	sum := sha256.Sum256([]byte(rawURL))
+	sum := sha256.Sum256([]byte(ResolveStreamURL(rawURL)))
 	return "st_" + hex.EncodeToString(sum[:4])
 }
 
 // RedactStreamURL shows an ingest URL as LiveKit does:
 // rtmp://host/app/{abc...xyz}. User info, query and fragment are hidden as a whole.
+// mux and twitch are shown as what they stand for; all of an SRT server that is no
+// secret is its address: srt://host:port?{redacted}.
 func RedactStreamURL(rawURL string) string {
-	u, err := url.Parse(rawURL)
+	u, err := url.Parse(ResolveStreamURL(rawURL))
 	if err != nil || u.Host == "" {
 		return hidden
+	}
+	if strings.EqualFold(u.Scheme, "srt") {
+		return "srt://" + u.Host + "?" + hidden
 	}
 	// Escaped, so that a key that holds %2F stays one part.
 	dir, key := "", strings.Trim(u.EscapedPath(), "/")
@@ -57,7 +62,7 @@ func RedactURL(rawURL string) string {
 		return hidden // not a URL, and then anything
 	case u.Opaque != "":
 		return schemeOf(u)
-	case slices.Contains([]string{"rtmp", "rtmps", "srt"}, u.Scheme):
+	case slices.Contains([]string{"rtmp", "rtmps", "srt", "mux", "twitch"}, u.Scheme):
 		return RedactStreamURL(rawURL)
 	}
 	if u.User != nil {
@@ -178,6 +183,8 @@ func (s Scrubber) with(job Job, more []string) Scrubber {
 
 func addStreamSecrets(pairs map[string]string, rawURL string) {
 	addSecret(pairs, rawURL, RedactStreamURL(rawURL))
+	rawURL = ResolveStreamURL(rawURL)
+	addSecret(pairs, rawURL, RedactStreamURL(rawURL))
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return
@@ -280,9 +287,10 @@ var (
 	namedSecret = regexp.MustCompile(`(?i)((?:access_?key|secret|session_?token|token|passw(?:or)?d|api_?key|authorization|` +
 		`stream_?key|signature|credential)[\w-]*\\*["']?\s*[:=]\s*)` +
 		`("(?:[^"\\]|\\.)*"?|'[^']*'?|\\+"[^"\\]*|(?:(?:bearer|basic)\s+)?[^"'\s,;&}\]\\]+)`)
-	urlQuery  = regexp.MustCompile(`(?i)((?:https?|wss?|rtmps?|srt)://[^\s"'?#<>]*\?)[^\s"'<>]*`)
+	urlQuery  = regexp.MustCompile(`(?i)((?:https?|wss?|rtmps?|srt|mux|twitch)://[^\s"'?#<>]*\?)[^\s"'<>]*`)
 	urlHash   = regexp.MustCompile(`(?i)((?:https?|wss?)://[^\s"'?#<>]*(?:\?{redacted})?#)[^\s"'<>]*=[^\s"'<>]*`)
 	ingestURL = regexp.MustCompile(`(?i)\b((?:rtmps?|srt)://[^\s"'/?<>]+/)([^\s"'?<>]+)`)
+	shortForm = regexp.MustCompile(`(?i)\b((?:mux|twitch)://)[^\s"'{][^\s"'<>]*`)
 	userInfo  = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+]*://)[^\s"'/?#<>]+@`)
 	jwt       = regexp.MustCompile(`\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?`)
 )
@@ -297,6 +305,7 @@ func ScrubText(text string) string {
 	if !strings.ContainsAny(text, ":=") {
 		return text
 	}
+	text = shortForm.ReplaceAllString(text, "${1}"+hidden)
 	text = userInfo.ReplaceAllString(text, "${1}redacted@")
 	text = urlQuery.ReplaceAllString(text, "${1}"+hidden)
 	text = urlHash.ReplaceAllString(text, "${1}"+hidden)

@@ -31,7 +31,12 @@ func TestRedactStreamURL(t *testing.T) {
 		"rtmp://host:port/app/live_123_abcxyz":      "{redacted}",
 		"rtmp:live_123_abcxyz":                      "{redacted}",
 		"":                                          "{redacted}",
-		"srt://host:9000?streamid=live_123_abcxyz":  "srt://host:9000/{...}",
+		"srt://host:9000?streamid=live_123_abcxyz":  "srt://host:9000?{redacted}",
+		"SRT://u:p4ssword@host:9000/a/live_123":     "srt://host:9000?{redacted}",
+		"srt://host:9000?{redacted}":                "srt://host:9000?{redacted}",
+		"mux://live_123_abcxyz":                     "rtmps://global-live.mux.com:443/app/{liv...xyz}",
+		"twitch://live_123_abcxyz":                  "rtmps://ingest.global-contribute.live-video.net:443/app/{liv...xyz}",
+		"twitch://short":                            "rtmps://ingest.global-contribute.live-video.net:443/app/{...}",
 		"rtmp://host/app/{abc...xyz}":               "rtmp://host/app/{...}",
 		"rtmp://a.b/c/日本日本日本日本日本日本":                 "rtmp://a.b/c/{%E6...%AC}",
 	} {

@@ -33,6 +33,7 @@ type Room interface {
 
 // RoomState is what a LiveKit server knows of a room.
 type RoomState struct {
+	ID           string // the room's sid (RM_…)
 	Exists       bool
 	Participants int
 }
@@ -174,6 +175,9 @@ func (l *life) askRoom(ctx context.Context) (RoomState, error) {
 	state, err := l.room.State(ctx)
 	if err == nil {
 		l.answered.Store(l.Now().UnixNano())
+	}
+	if err == nil && state.ID != "" {
+		l.roomID.CompareAndSwap(nil, &state.ID)
 	}
 	return state, err
 }

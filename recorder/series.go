@@ -17,7 +17,8 @@ const (
 type SegmentOutput struct {
 	// FilenamePrefix begins every segment's name, PlaylistName is the whole stream's
 	// playlist (.m3u8), LivePlaylistName that of the last five segments; without it
-	// there is none. All may hold the templates of FileOutput.Filepath.
+	// there is none. All may hold the templates of FileOutput.Filepath, and
+	// ResolveSegments says how one follows from the other.
 	FilenamePrefix   string `json:"filename_prefix,omitempty"`
 	PlaylistName     string `json:"playlist_name,omitempty"`
 	LivePlaylistName string `json:"live_playlist_name,omitempty"`
@@ -30,9 +31,10 @@ type SegmentOutput struct {
 
 // ImageOutput is a series of JPEG pictures.
 type ImageOutput struct {
-	// CaptureInterval is the time from picture to picture, 1 s to 1 h.
-	CaptureInterval Duration `json:"capture_interval"`
-	// Width and Height in pixels; the recording's own when 0.
+	// CaptureInterval is the time from picture to picture, 1 s to 1 h. Default 10 s.
+	CaptureInterval Duration `json:"capture_interval,omitzero"`
+	// Width and Height in pixels, 16 to 3840. One of them keeps the ratio; none is the
+	// recording's own size.
 	Width           int    `json:"width,omitempty"`
 	Height          int    `json:"height,omitempty"`
 	FilenamePrefix  string `json:"filename_prefix,omitempty"`

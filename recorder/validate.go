@@ -39,7 +39,7 @@ func (j Job) Validate() error {
 		j.Backup.validate(&f, "backup_storage")
 	}
 	j.Limits.validate(&f)
-	if j.Limits.MaxSize > 0 && len(j.Files) == 0 {
+	if j.Limits.MaxSize > 0 && len(j.Files)+len(j.Segments)+len(j.Images) == 0 {
 		f.add("limits.max_size", j.Limits.MaxSize, "bounds files, and the job has none: use max_duration, or name a file")
 	}
 	validateMetadata(&f, j.Metadata)
@@ -180,8 +180,8 @@ func between(f *Faults, field string, v, low, high int, unit string) {
 
 func (j Job) validateOutputs(f *Faults) {
 	urls := j.StreamURLs()
-	if len(j.Files) == 0 && len(urls) == 0 {
-		f.add("file_outputs", nil, "name an output: at least one of file_outputs and stream_outputs")
+	if len(j.Files)+len(urls)+len(j.Segments)+len(j.Images) == 0 {
+		f.add("file_outputs", nil, "name an output: at least one of file_outputs, stream_outputs, segment_outputs and image_outputs")
 	}
 	if len(j.Files) > MaxFiles {
 		f.add("file_outputs", len(j.Files), "at most %d files per job: remove some", MaxFiles)
@@ -189,46 +189,36 @@ func (j Job) validateOutputs(f *Faults) {
 	if len(urls) > MaxStreamURLs {
 		f.add("stream_outputs", len(urls), "at most %d stream URLs per job: remove some", MaxStreamURLs)
 	}
-	if j.AudioOnly && len(urls) > 0 {
-		f.add("stream_outputs", len(urls), "an ingest server needs a picture: drop audio_only or the streams")
-	}
-	taken := map[string]string{}
+	taken := names{}
 	for i, out := range j.Files {
 		field := fmt.Sprintf("file_outputs[%d]", i)
 		out.validate(f, field, j)
-		name := ResolvePath(j, out.Filepath, time.Time{}, 1) // "x" and "x.mp4" are one
-		if other, ok := taken[name]; ok {
-			f.add(field+".filepath", out.Filepath, "is also the path of %s: give each file its own", other)
-		}
-		taken[name] = field
+		taken.take(f, field+".filepath", out.Filepath, ResolvePath(j, out.Filepath, time.Time{}, 1)) // "x" and "x.mp4" are one
 	}
+	j.validateSeries(f, taken)
 	seen := map[string]bool{}
 	for i, s := range j.Streams {
 		for k, u := range s.URLs {
 			field := fmt.Sprintf("stream_outputs[%d].urls[%d]", i, k)
 			validateStreamURL(f, field, u)
-			if seen[u] {
+			if id := StreamID(u); seen[id] {
 				f.add(field, RedactStreamURL(u), "is there twice: an ingest takes one stream per key")
+			} else {
+				seen[id] = true
 			}
-			seen[u] = true
 		}
 	}
 }
 
-func validateStreamURL(f *Faults, field, raw string) {
-	u, err := url.Parse(raw)
-	switch {
-	case len(raw) > longestURL:
-		f.add(field, "{redacted}", "is longer than %d bytes: shorten it", longestURL)
-	case err != nil:
-		f.add(field, "{redacted}", "is no valid URL: write rtmp://host/app/key or rtmps://host/app/key")
-	case !slices.Contains([]string{"rtmp", "rtmps"}, strings.ToLower(u.Scheme)):
-		f.add(field, schemeOf(u), "use an ingest URL that begins with rtmp:// or rtmps://")
-	case u.Hostname() == "" || strings.Count(strings.Trim(u.Path, "/"), "/") < 1:
-		f.add(field, RedactStreamURL(raw), "write host, application and stream key: rtmp://host/app/key")
-	case strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-		f.add(field, RedactStreamURL(raw), "holds white space: remove it")
+// names are the names that outputs have, and the fields that gave them.
+type names map[string]string
+
+func (n names) take(f *Faults, field, value, name string) {
+	if other, ok := n[name]; ok {
+		f.add(field, value, "is also the path of %s: give each output its own", other)
+		return
 	}
+	n[name] = field
 }
 
 func (o FileOutput) validate(f *Faults, field string, j Job) {

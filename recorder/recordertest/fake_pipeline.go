@@ -3,6 +3,8 @@ package recordertest
 import (
 	"context"
 	"os"
+	"path"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -37,9 +39,12 @@ func NewFakePipeline(spec recorder.PipelineSpec) *FakePipeline {
 		fatal: make(chan struct{}), ended: make(chan struct{}),
 	}
 	for _, o := range spec.Outputs {
-		if o.Kind == recorder.KindStream {
+		switch o.Kind {
+		case recorder.KindStream:
 			p.snap.Streams = append(p.snap.Streams, streamOf(o))
-		} else {
+		case recorder.KindSegments, recorder.KindImages:
+			p.snap.Series = append(p.snap.Series, recorder.OutputSeries{ID: o.ID})
+		default:
 			p.snap.Files = append(p.snap.Files, recorder.OutputFile{ID: o.ID, Codecs: []string{"h264", "aac"}})
 		}
 	}
@@ -82,17 +87,46 @@ func (p *FakePipeline) Begin(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, o := range p.Spec.Outputs {
-		if o.Kind != recorder.KindFile {
-			continue
-		}
-		if err := os.WriteFile(o.Path, []byte("media"), 0o600); err != nil {
+		if err := write(o); err != nil {
 			return err
 		}
+	}
+	for i := range p.snap.Series {
+		s := &p.snap.Series[i]
+		s.StartedAt, s.Bytes, s.Files, s.Duration = time.Now(), 5, 1, time.Second
 	}
 	for i := range p.snap.Files {
 		p.snap.Files[i].StartedAt, p.snap.Files[i].Bytes = time.Now(), 5
 	}
 	p.beginOnce.Do(func() { close(p.begun) })
+	return nil
+}
+
+// write leaves what a second of recording would.
+func write(o recorder.Output) error {
+	files := map[string]string{}
+	switch o.Kind {
+	case recorder.KindFile:
+		files[o.Path] = "media"
+	case recorder.KindImages:
+		files[filepath.Join(o.Dir, o.Images.FilenamePrefix+"_00000.jpeg")] = "media"
+	case recorder.KindSegments:
+		files[filepath.Join(o.Dir, o.Segments.FilenamePrefix+"_00000.ts")] = "media"
+		list := "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:1.000,\n" + path.Base(o.Segments.FilenamePrefix) + "_00000.ts\n"
+		for _, name := range []string{o.Segments.PlaylistName, o.Segments.LivePlaylistName} {
+			if name != "" {
+				files[filepath.Join(o.Dir, name)] = list
+			}
+		}
+	}
+	for name, text := range files {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -185,6 +219,7 @@ func (p *FakePipeline) Snapshot() recorder.Snapshot {
 	if snap.Stats.Elapsed == 0 { // else the test has set it
 		snap.Stats.Elapsed = recorder.Duration(time.Since(p.began))
 	}
+	snap.Series = slices.Clone(snap.Series)
 	snap.Files, snap.Streams = slices.Clone(snap.Files), slices.Clone(snap.Streams)
 	return snap
 }
