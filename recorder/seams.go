@@ -121,6 +121,9 @@ type Filter struct {
 	RoomName string
 	Active   bool // only jobs that did not end
 	Limit    int  // newest first; 0 is 100
+	// Before gives only jobs that were created before (ns since the Unix epoch): the
+	// CreatedAt of a page's last job asks for the next page. 0 is all.
+	Before int64
 }
 
 // Controller is the one door of those who start, stop and watch jobs. Implemented

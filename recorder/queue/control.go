@@ -45,6 +45,12 @@ func (q *Queue) abort(ctx context.Context, s state, e entry, why recorder.EndRea
 	for i := range rec.Files {
 		rec.Files[i].State = recorder.FileEmpty
 	}
+	for i := range rec.Segments {
+		rec.Segments[i].State = recorder.FileEmpty
+	}
+	for i := range rec.Images {
+		rec.Images[i].State = recorder.FileEmpty
+	}
 	for i := range rec.Streams {
 		rec.Streams[i].State = recorder.StreamFinished
 	}

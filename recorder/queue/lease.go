@@ -277,9 +277,18 @@ func (l *lease) own(rec recorder.Recording) recorder.Recording {
 	for i := range rec.Files {
 		rec.Files[i].Error = scrub.Text(rec.Files[i].Error)
 		rec.Files[i].Location = scrub.Text(rec.Files[i].Location)
+		rec.Files[i].ManifestLocation = scrub.Text(rec.Files[i].ManifestLocation)
 	}
 	for i := range rec.Streams {
 		rec.Streams[i].Error = scrub.Text(rec.Streams[i].Error)
+	}
+	for i := range rec.Segments {
+		s := &rec.Segments[i]
+		s.Error, s.PlaylistLocation = scrub.Text(s.Error), scrub.Text(s.PlaylistLocation)
+		s.LivePlaylistLocation = scrub.Text(s.LivePlaylistLocation)
+	}
+	for i := range rec.Images {
+		rec.Images[i].Error = scrub.Text(rec.Images[i].Error)
 	}
 	if rec.Diagnosis != nil {
 		d := *rec.Diagnosis

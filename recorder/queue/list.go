@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -37,22 +38,14 @@ func (q *Queue) List(ctx context.Context, f recorder.Filter) ([]recorder.Recordi
 	if err != nil {
 		return nil, unavailable("listing jobs", err)
 	}
-	slices.SortStableFunc(found, func(a, b recorder.Recording) int {
-		switch {
-		case a.CreatedAt > b.CreatedAt:
-			return -1
-		case a.CreatedAt < b.CreatedAt:
-			return 1
-		default:
-			return 0
-		}
-	})
+	newest(found)
 	return found[:min(len(found), f.Limit)], nil
 }
 
 func matches(f recorder.Filter, rec recorder.Recording) bool {
 	return (f.RoomName == "" || rec.RoomName == f.RoomName) &&
 		(!f.Active || !rec.Status.Ended()) &&
+		(f.Before <= 0 || rec.CreatedAt < f.Before) &&
 		(len(f.IDs) == 0 || slices.Contains(f.IDs, rec.ID))
 }
 
@@ -89,27 +82,44 @@ func (q *Queue) listAll(ctx context.Context, f recorder.Filter) ([]recorder.Reco
 	if err != nil {
 		return nil, err
 	}
-	indexed := 0
-	for start := int64(0); indexed < f.Limit; start += listPage {
-		ids, err := q.rdb.ZRevRange(ctx, q.keys.index(), start, start+listPage-1).Result()
+	by := redis.ZRangeBy{Min: "-inf", Max: "+inf", Count: listPage}
+	if f.Before > 0 {
+		by.Max = decimal(millis(f.Before))
+	}
+	seen := map[string]bool{} // a job that is added meanwhile moves the others
+	for enough := false; !enough; by.Offset += listPage {
+		page, err := q.rdb.ZRevRangeByScoreWithScores(ctx, q.keys.index(), &by).Result()
 		if err != nil {
 			return nil, err
+		}
+		ids := make([]string, len(page))
+		for i, z := range page {
+			ids[i], _ = z.Member.(string)
 		}
 		states, err := q.loadMany(ctx, ids)
 		if err != nil {
 			return nil, err
 		}
-		for _, s := range states {
-			if s.exists && matches(f, s.rec) {
+		for i, s := range states {
+			if s.exists && matches(f, s.rec) && !seen[ids[i]] {
+				seen[ids[i]] = true
 				found = append(found, s.rec)
-				indexed++
 			}
 		}
-		if len(ids) < listPage {
-			break
-		}
+		enough = len(page) < listPage || complete(found, f.Limit, int64(page[len(page)-1].Score))
 	}
 	return found, nil
+}
+
+// complete reports whether the newest limit jobs are among those found, when the
+// index was read down to last (ms). Of one ms it gives jobs in no order.
+func complete(found []recorder.Recording, limit int, last int64) bool {
+	newest(found)
+	return len(found) >= limit && last < millis(found[limit-1].CreatedAt)
+}
+
+func newest(found []recorder.Recording) {
+	slices.SortStableFunc(found, func(a, b recorder.Recording) int { return cmp.Compare(b.CreatedAt, a.CreatedAt) })
 }
 
 // listStream gives the jobs of the stream's entries that keep wants; raw ones

@@ -171,16 +171,31 @@ func (l *lease) send(ctx context.Context, r report) (string, error) {
 // grow: those are in the hash alone.
 func noteworthy(a, b recorder.Recording) bool {
 	switch {
-	case a.Status != b.Status, a.EndReason != b.EndReason, a.Part != b.Part, a.StartedAt != b.StartedAt,
+	case a.Status != b.Status, a.EndReason != b.EndReason, a.Part != b.Part, a.StartedAt != b.StartedAt, a.RoomID != b.RoomID,
 		(a.Error == nil) != (b.Error == nil), (a.Diagnosis == nil) != (b.Diagnosis == nil),
-		len(a.Files) != len(b.Files), len(a.Streams) != len(b.Streams):
+		len(a.Files) != len(b.Files), len(a.Streams) != len(b.Streams),
+		len(a.Segments) != len(b.Segments), len(a.Images) != len(b.Images):
 		return true
 	case a.Error != nil && (a.Error.Code != b.Error.Code || a.Error.Message != b.Error.Message):
 		return true
 	}
 	for i, f := range a.Files {
 		g := b.Files[i]
-		if f.Filename != g.Filename || f.State != g.State || f.Error != g.Error || f.Location != g.Location {
+		if f.Filename != g.Filename || f.State != g.State || f.Error != g.Error || f.Location != g.Location ||
+			f.ManifestLocation != g.ManifestLocation || f.Backup != g.Backup {
+			return true
+		}
+	}
+	for i, s := range a.Segments {
+		t := b.Segments[i]
+		if s.PlaylistName != t.PlaylistName || s.LivePlaylistName != t.LivePlaylistName || s.PlaylistLocation != t.PlaylistLocation ||
+			s.LivePlaylistLocation != t.LivePlaylistLocation || turned(s.Series, t.Series) {
+			return true
+		}
+	}
+	for i, s := range a.Images {
+		t := b.Images[i]
+		if s.FilenamePrefix != t.FilenamePrefix || turned(s.Series, t.Series) {
 			return true
 		}
 	}
@@ -191,4 +206,9 @@ func noteworthy(a, b recorder.Recording) bool {
 		}
 	}
 	return false
+}
+
+// turned reports whether a series changed in more than its figures.
+func turned(a, b recorder.Series) bool {
+	return a.State != b.State || a.Error != b.Error || a.Backup != b.Backup
 }

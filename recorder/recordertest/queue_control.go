@@ -79,6 +79,18 @@ func queueList(t *testing.T, f QueueFixture) {
 	assert.Len(t, ids(recorder.Filter{Active: true}), 5)
 	assert.Len(t, ids(recorder.Filter{}), 6)
 	assert.Len(t, ids(recorder.Filter{Limit: 2}), 2)
+	var paged []string
+	for before := int64(0); ; {
+		page, err := q.List(ctx, recorder.Filter{Limit: 4, Before: before})
+		require.NoError(t, err)
+		if len(page) == 0 {
+			break
+		}
+		for _, rec := range page {
+			paged, before = append(paged, rec.ID), rec.CreatedAt
+		}
+	}
+	assert.Equal(t, all, paged)
 	assert.ElementsMatch(t, []string{"l1", raw}, ids(recorder.Filter{IDs: []string{"l1", raw, "unknown"}}))
 }
 

@@ -1,0 +1,38 @@
+package recordertest
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"tapedeck/recorder"
+)
+
+func TestFakeOutboxKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	OutboxContract(t, func(*testing.T) OutboxFixture {
+		var mu sync.Mutex
+		jobs := map[string]recorder.Job{}
+		o := &FakeOutbox{Receivers: []string{OutboxReceiver}, Hold: 100 * time.Millisecond}
+		emit := func(job recorder.Job, status recorder.Status, kind recorder.EventType) {
+			rec := recorder.NewRecording(job, time.Now())
+			rec.Status = status
+			o.Emit(recorder.Event{Type: kind, At: rec.CreatedAt, Recording: rec}, job.Webhooks...)
+		}
+		return OutboxFixture{
+			Open: func() recorder.Outbox { return o },
+			Start: func(job recorder.Job) {
+				mu.Lock()
+				defer mu.Unlock()
+				jobs[job.ID] = job
+				emit(job, recorder.StatusQueued, recorder.EventQueued)
+			},
+			Stop: func(id string) {
+				mu.Lock()
+				defer mu.Unlock()
+				emit(jobs[id], recorder.StatusAborted, recorder.EventEnded)
+			},
+			Hold: o.Hold,
+		}
+	})
+}
