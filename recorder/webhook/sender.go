@@ -24,9 +24,9 @@ type Sender struct {
 	// the secrets.
 	Key  string
 	Keys auth.KeyProvider
-	// Encode makes the body; false for an event that is told nobody. ID and CreatedAt
-	// are filled in.
-	Encode func(recorder.Event) (*livekit.WebhookEvent, bool)
+	// Encode makes the body; false for an event that this receiver is not told. ID and
+	// CreatedAt are filled in.
+	Encode func(recorder.Event, recorder.Receiver) (*livekit.WebhookEvent, bool)
 	// GiveUpAfter is how long one event is tried, from its first try on. Default 24 h.
 	GiveUpAfter time.Duration
 	// Linger is how long Run goes on with what is due after its context is done: the

@@ -78,7 +78,7 @@ func life(job string) []recorder.Event {
 }
 
 // encode makes a body as whoever knows LiveKit's messages does; amendments are told nobody.
-func encode(e recorder.Event) (*livekit.WebhookEvent, bool) {
+func encode(e recorder.Event, _ recorder.Receiver) (*livekit.WebhookEvent, bool) {
 	name := map[recorder.EventType]string{
 		recorder.EventQueued: lkwebhook.EventEgressStarted, recorder.EventStarted: lkwebhook.EventEgressUpdated,
 		recorder.EventUpdated: lkwebhook.EventEgressUpdated, recorder.EventEnded: lkwebhook.EventEgressEnded,

@@ -21,7 +21,7 @@ type verdict struct {
 // try makes one try at a delivery.
 func (s *Sender) try(ctx context.Context, client *http.Client, d recorder.Delivery) verdict {
 	event, to := d.Event(), d.Receiver()
-	message, wanted := s.Encode(event)
+	message, wanted := s.Encode(event, to)
 	if !wanted {
 		return verdict{}
 	}
@@ -31,8 +31,8 @@ func (s *Sender) try(ctx context.Context, client *http.Client, d recorder.Delive
 	}
 	secret := s.Keys.GetSecret(key)
 	if key == "" || secret == "" {
-		return verdict{gaveUp: fmt.Sprintf("signing_key: the API key %q is not in the configuration: set livekit.api_key and livekit.api_secret, "+
-			"or livekit.keys, or name one of those keys in the job", key)}
+		return verdict{gaveUp: fmt.Sprintf("signing_key: the API key %q is not in the configuration: set livekit.api_key and livekit.api_secret to it, "+
+			"or leave signing_key out of the job's webhook", key)}
 	}
 	status, err := post(ctx, client, url, signer{key, secret}, fill(message, event))
 	switch {
