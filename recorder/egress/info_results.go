@@ -32,11 +32,11 @@ func setResults(info *livekit.EgressInfo, rec recorder.Recording) {
 	switch {
 	case len(info.ImageResults) > 0:
 	case files == 1 && streams+segments == 0:
-		info.Result = &livekit.EgressInfo_File{File: info.FileResults[0]}
+		info.Result = &livekit.EgressInfo_File{File: info.FileResults[0]} //nolint:staticcheck // older clients read it
 	case streams > 0 && files+segments == 0:
-		info.Result = &livekit.EgressInfo_Stream{Stream: &livekit.StreamInfoList{Info: info.StreamResults}}
+		info.Result = &livekit.EgressInfo_Stream{Stream: &livekit.StreamInfoList{Info: info.StreamResults}} //nolint:staticcheck // older clients read it
 	case segments == 1 && files+streams == 0:
-		info.Result = &livekit.EgressInfo_Segments{Segments: info.SegmentResults[0]}
+		info.Result = &livekit.EgressInfo_Segments{Segments: info.SegmentResults[0]} //nolint:staticcheck // older clients read it
 	}
 }
 

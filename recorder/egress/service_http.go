@@ -41,21 +41,21 @@ func (s *Service) Handler() http.Handler {
 		if strings.HasPrefix(r.URL.Path, "//") { // of SDKs whose URL ends in a slash
 			r.URL.Path = r.URL.Path[1:]
 		}
-		ctx, err := admit(r, provider)
+		grants, err := grantsOf(r, provider)
 		if err != nil {
 			_ = twirp.WriteError(w, twirp.NewError(twirp.Unauthenticated, err.Error()))
 			return
 		}
-		api.ServeHTTP(w, r.WithContext(ctx))
+		api.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), grantsKey{}, grants)))
 	})
 }
 
 // grantsKey is where a request's context has its grants.
 type grantsKey struct{}
 
-// admit puts a request's grants into its context. Without a token there are
-// none, which is for the method to refuse.
-func admit(r *http.Request, keys auth.KeyProvider) (context.Context, error) {
+// grantsOf gives what a request's token allows: nil without one, which is for the
+// method to refuse.
+func grantsOf(r *http.Request, keys auth.KeyProvider) (*auth.ClaimGrants, error) {
 	const bearer = "Bearer "
 	token := r.URL.Query().Get("access_token")
 	if header := r.Header.Get("Authorization"); header != "" {
@@ -65,7 +65,7 @@ func admit(r *http.Request, keys auth.KeyProvider) (context.Context, error) {
 		token = header[len(bearer):]
 	}
 	if token == "" {
-		return r.Context(), nil
+		return nil, nil
 	}
 	claims, err := auth.ParseAPIToken(token)
 	if err != nil {
@@ -79,7 +79,7 @@ func admit(r *http.Request, keys auth.KeyProvider) (context.Context, error) {
 	if err != nil {
 		return nil, errors.New("invalid token: it is not signed with this API key's secret, expired, or not valid yet")
 	}
-	return context.WithValue(r.Context(), grantsKey{}, grants), nil
+	return grants, nil
 }
 
 // mayRecord reports in livekit-server's words whether a request may use the API.
