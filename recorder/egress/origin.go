@@ -2,9 +2,7 @@ package egress
 
 import (
 	"encoding/json"
-	"net/url"
 	"slices"
-	"strings"
 
 	pegress "github.com/livekit/protocol/egress"
 	"github.com/livekit/protocol/livekit"
@@ -142,18 +140,8 @@ func redactProxy(p *livekit.ProxyConfig) {
 
 func redactStream(s *livekit.StreamOutput) {
 	for i, u := range s.GetUrls() {
-		s.Urls[i] = redactIngest(u)
+		s.Urls[i] = recorder.RedactStreamURL(u)
 	}
-}
-
-// redactIngest shows an ingest URL as recorder.RedactStreamURL does, also where
-// the key stands for the host.
-func redactIngest(raw string) string {
-	u, err := url.Parse(raw)
-	if err == nil && slices.Contains([]string{"mux", "twitch"}, strings.ToLower(u.Scheme)) {
-		return strings.ToLower(u.Scheme) + "://{...}"
-	}
-	return recorder.RedactStreamURL(raw)
 }
 
 // shown leaves out webhooks whose URL holds a secret: a livekit-server calls

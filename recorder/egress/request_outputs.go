@@ -29,23 +29,18 @@ type outputs struct {
 	job   *recorder.Job
 	asked asked
 	codec livekit.AudioCodec // asked for
-	// What there is beside files.
-	streams, segments bool
+	alone bool               // no stream and no segments beside the files
 }
 
 func addOutputs(job *recorder.Job, a asked) error {
-	m := outputs{job: job, asked: a, codec: a.options.GetAdvanced().GetAudioCodec()}
+	m := outputs{job: job, asked: a, codec: a.options.GetAdvanced().GetAudioCodec(), alone: true}
 	onlyImages := true
 	for _, o := range a.outputs {
-		m.streams = m.streams || len(o.stream.GetUrls()) > 0
-		m.segments = m.segments || o.segments != nil
+		m.alone = m.alone && o.stream == nil && o.segments == nil
 		onlyImages = onlyImages && o.images != nil
 	}
 	if onlyImages && !job.AudioOnly { // nobody will hear it
 		job.VideoOnly = true
-	}
-	if m.streams {
-		showSound(job)
 	}
 	for _, o := range a.outputs {
 		if err := m.add(o); err != nil {
@@ -53,27 +48,6 @@ func addOutputs(job *recorder.Job, a asked) error {
 		}
 	}
 	return nil
-}
-
-// showSound gives a stream of an audio_only room the picture that an ingest
-// server needs: the template's card, which receives no video. A page of its
-// owner's has none, and then the job is refused.
-func showSound(job *recorder.Job) {
-	if !job.AudioOnly || job.VideoOnly || !job.UsesBuiltIn() {
-		return
-	}
-	theme := ""
-	if layout := job.Layout; layout != "" {
-		if !slices.Contains(recorder.BuiltInLayouts(), layout) {
-			return
-		}
-		for _, t := range []string{"-light", "-dark"} {
-			if strings.HasSuffix(layout, t) {
-				theme = t
-			}
-		}
-	}
-	job.AudioOnly, job.Layout = false, "audio"+theme
 }
 
 func (m outputs) add(o output) error {
@@ -90,7 +64,7 @@ func (m outputs) add(o output) error {
 }
 
 func (m outputs) addFile(o output) error {
-	ext, known := fileExtension(o.file.FileType, m.codec, m.asked.audioOnly, m.streams || !m.segments)
+	ext, known := fileExtension(o.file.FileType, m.codec, m.asked.audioOnly, m.alone)
 	if !known {
 		return invalid(o.field+".file_type", "%s: is unknown: use MP4, OGG or MP3, or leave it out", o.file.FileType)
 	}

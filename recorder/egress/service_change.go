@@ -172,7 +172,7 @@ func leftOf(rec recorder.Recording, u recorder.Update) ([]string, error) {
 			continue // it may be among what waits to be added
 		}
 		if i < 0 {
-			return nil, recorder.Errorf(recorder.CodeNotFound, "stream %s not found", redactIngest(raw))
+			return nil, recorder.Errorf(recorder.CodeNotFound, "stream %s not found", recorder.RedactStreamURL(raw))
 		}
 		left = slices.Delete(left, i, i+1)
 	}

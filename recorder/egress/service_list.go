@@ -3,7 +3,7 @@ package egress
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
+	"strconv"
 
 	"github.com/livekit/protocol/livekit"
 
@@ -13,14 +13,6 @@ import (
 // pageSize bounds one answer of ListEgress. Most clients ask for one page alone,
 // since livekit-server has but one.
 const pageSize = 1000
-
-// cursor is where a page ended: the recording it ended with, and how many there
-// were up to it.
-type cursor struct {
-	CreatedAt int64  `json:"at"`
-	ID        string `json:"id"`
-	Seen      int    `json:"seen"`
-}
 
 // ListEgress lists recordings, newest first, up to pageSize of them.
 func (s *Service) ListEgress(ctx context.Context, r *livekit.ListEgressRequest) (*livekit.ListEgressResponse, error) {
@@ -34,70 +26,40 @@ func (s *Service) ListEgress(ctx context.Context, r *livekit.ListEgressRequest) 
 		}
 		return &livekit.ListEgressResponse{Items: []*livekit.EgressInfo{Info(rec)}}, nil
 	}
-	after, err := readCursor(r.PageToken.GetToken())
+	before, err := readToken(r.PageToken.GetToken())
 	if err != nil {
 		return nil, twirpError(err)
 	}
-	recs, more, err := s.page(ctx, recorder.Filter{RoomName: r.RoomName, Active: r.Active}, after)
+	recs, err := s.Controller.List(ctx, recorder.Filter{RoomName: r.RoomName, Active: r.Active, Before: before, Limit: pageSize + 1})
 	if err != nil {
 		return nil, twirpError(err)
 	}
 	answer := &livekit.ListEgressResponse{}
+	if len(recs) > pageSize {
+		recs = recs[:pageSize]
+		answer.NextPageToken = &livekit.TokenPagination{Token: tokenAfter(recs[pageSize-1])}
+	}
 	for _, rec := range recs {
 		answer.Items = append(answer.Items, Info(rec))
-	}
-	if more {
-		last := recs[len(recs)-1]
-		next := cursor{CreatedAt: last.CreatedAt, ID: last.ID, Seen: after.Seen + len(recs)}
-		answer.NextPageToken = &livekit.TokenPagination{Token: next.String()}
 	}
 	return answer, nil
 }
 
-// page gives the recordings after a cursor. Newer ones that came since the last
-// page push the rest down, so it looks further until the page is full.
-func (s *Service) page(ctx context.Context, f recorder.Filter, after cursor) (page []recorder.Recording, more bool, err error) {
-	for f.Limit = after.Seen + pageSize + 1; ; f.Limit *= 2 {
-		all, err := s.Controller.List(ctx, f)
-		if err != nil {
-			return nil, false, err
-		}
-		page = page[:0]
-		past := after.ID == ""
-		for _, rec := range all {
-			switch {
-			case past, rec.CreatedAt < after.CreatedAt:
-				past = true
-				page = append(page, rec)
-			case rec.ID == after.ID:
-				past = true
-			}
-		}
-		if len(page) > pageSize {
-			return page[:pageSize], true, nil
-		}
-		if len(all) < f.Limit || f.Limit > mostListed {
-			return page, false, nil
-		}
-	}
+// tokenAfter is the page token of what follows a recording: opaque to clients.
+func tokenAfter(rec recorder.Recording) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(rec.CreatedAt, 10)))
 }
 
-// mostListed bounds how far page looks.
-const mostListed = 1 << 20
-
-func (c cursor) String() string {
-	text, _ := json.Marshal(c) // of text and numbers
-	return base64.RawURLEncoding.EncodeToString(text)
-}
-
-func readCursor(token string) (cursor, error) {
+func readToken(token string) (int64, error) {
 	if token == "" {
-		return cursor{}, nil
+		return 0, nil
 	}
-	var c cursor
 	text, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || json.Unmarshal(text, &c) != nil || c.ID == "" || c.Seen < 0 || c.Seen > mostListed {
-		return cursor{}, invalid("page_token", "is none that a list was answered with: leave it out for the first page")
+	if err == nil {
+		var before int64
+		if before, err = strconv.ParseInt(string(text), 10, 64); err == nil && before > 0 {
+			return before, nil
+		}
 	}
-	return c, nil
+	return 0, invalid("page_token", "is none that a list was answered with: leave it out for the first page")
 }
