@@ -24,11 +24,18 @@ const (
 	envURL    = "TAPEDECK_TEST_QUEUE_URL"
 )
 
-// TestMain is also the worker process of TestTwoProcesses.
+// TestMain is also the worker process of TestTwoProcesses, and a receiver of TestOutboxIsKilled.
 func TestMain(m *testing.M) {
 	queue.LogClient(zap.NewNop())
 	if worker := os.Getenv(envWorker); worker != "" {
 		if err := work(context.Background(), worker, os.Getenv(envURL)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if url := os.Getenv(envOutbox); url != "" {
+		if err := receive(context.Background(), url); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

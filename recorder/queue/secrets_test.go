@@ -30,6 +30,12 @@ func dump(t *testing.T, c *redis.Client) string {
 			v, err = c.XRange(ctx, k, "-", "+").Result()
 		case "hash":
 			v, err = c.HGetAll(ctx, k).Result()
+		case "list":
+			v, err = c.LRange(ctx, k, 0, -1).Result()
+		case "set":
+			v, err = c.SMembers(ctx, k).Result()
+		case "string":
+			v, err = c.Get(ctx, k).Result()
 		case "zset":
 			v, err = c.ZRangeWithScores(ctx, k, 0, -1).Result()
 		default:
