@@ -34,7 +34,7 @@ func (p *Pipeline) startEncoders() error {
 			return err
 		}
 	}
-	for range p.streams {
+	for range len(p.streams) + len(p.segments) {
 		if err := p.use(p.streamCodecs()); err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (p *Pipeline) startEncoders() error {
 func (p *Pipeline) use(codecs []codec) error {
 	for _, c := range codecs {
 		if p.encoders[c] == nil {
-			e, err := newEncoder(c, p.spec.Options, p.log)
+			e, err := p.newEncoder(c)
 			if err != nil {
 				return err
 			}
@@ -58,6 +58,25 @@ func (p *Pipeline) use(codecs []codec) error {
 		p.users[c]++
 	}
 	return nil
+}
+
+// newEncoder makes an encoder. The one that segments use makes its key frames
+// where they begin, whatever the job's own interval.
+func (p *Pipeline) newEncoder(c codec) (*encoder, error) {
+	o := p.spec.Options
+	if c != codecH264 || len(p.segments) == 0 {
+		return newEncoder(c, o, p.log)
+	}
+	var aims []time.Duration
+	for _, s := range p.segments {
+		aims = append(aims, s.spec.Aim())
+	}
+	o.KeyFrameInterval = slices.Min(aims).Seconds()
+	e, err := newEncoder(c, o, p.log)
+	if err == nil {
+		e.rhythm = newRhythm(o.Framerate, aims)
+	}
+	return e, err
 }
 
 func (p *Pipeline) watchEncoder(e *encoder) {
@@ -72,6 +91,9 @@ func (p *Pipeline) watchEncoder(e *encoder) {
 func (p *Pipeline) deliver(pk packet) {
 	for _, f := range p.files {
 		f.accept(pk)
+	}
+	for _, s := range p.segments {
+		s.accept(pk)
 	}
 	p.mu.Lock()
 	streams := p.streams

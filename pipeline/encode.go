@@ -55,9 +55,10 @@ type encoder struct {
 	limit uint64 // bytes that may wait
 	caps  *gst.Caps
 
-	keys keyRequests
-	done chan struct{} // closed when run returned
-	quit chan struct{} // closed by close
+	rhythm rhythm // where key frames must be
+	keys   keyRequests
+	done   chan struct{} // closed when run returned
+	quit   chan struct{} // closed by close
 }
 
 func newEncoder(c codec, o recorder.EncodingOptions, log *zap.Logger) (*encoder, error) {
@@ -137,6 +138,9 @@ func abs(n int) int {
 func (e *encoder) behind() bool { return e.src.GetCurrentLevelBytes() > e.limit }
 
 func (e *encoder) pushPicture(b *gst.Buffer, at, duration time.Duration) {
+	if e.rhythm.due(at) {
+		forceKeyUnitAt(e.enc.GetStaticPad("src"), at)
+	}
 	c := stamped(b, at, duration)
 	e.src.PushBuffer(c)
 	freeBuffer(c)
@@ -218,6 +222,31 @@ func (e *encoder) close() {
 	if e.caps != nil {
 		freeCaps(e.caps)
 	}
+}
+
+// rhythm is when segments begin: key frames are forced on the frames nearest to the
+// multiples of each of its durations. It belongs to the goroutine that pushes pictures.
+type rhythm struct {
+	slack time.Duration
+	aims  []time.Duration
+	last  []int64 // multiple that was reached
+}
+
+// halfFrame is what makes a frame the nearest one to a time.
+func halfFrame(fps int) time.Duration { return time.Second / time.Duration(2*fps) }
+
+func newRhythm(fps int, aims []time.Duration) rhythm {
+	return rhythm{slack: halfFrame(fps), aims: aims, last: make([]int64, len(aims))}
+}
+
+// due reports whether the frame at a time begins a segment.
+func (r *rhythm) due(at time.Duration) (due bool) {
+	for i, aim := range r.aims {
+		if n := int64((at + r.slack) / aim); n > r.last[i] {
+			r.last[i], due = n, true
+		}
+	}
+	return due
 }
 
 // keyRequests keeps requests for key frames from wrecking the bitrate: they

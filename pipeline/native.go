@@ -31,6 +31,19 @@ static int td_force_key(void *pad) {
 	return gst_pad_send_event((GstPad *)pad, gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM, s));
 }
 
+// The next frame at or after the running time becomes a key frame.
+static int td_force_key_at(void *pad, guint64 at) {
+	GstStructure *s = gst_structure_new("GstForceKeyUnit", "running-time", G_TYPE_UINT64, at,
+		"all-headers", G_TYPE_BOOLEAN, TRUE, "count", G_TYPE_UINT, 0, NULL);
+	return gst_pad_send_event((GstPad *)pad, gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM, s));
+}
+
+// The buffer is the caps' own.
+static GstBuffer *td_codec_data(void *caps) {
+	const GValue *v = gst_structure_get_value(gst_caps_get_structure((GstCaps *)caps, 0), "codec_data");
+	return v ? gst_value_get_buffer(v) : NULL;
+}
+
 // The pipelines of a display that died cannot be brought to NULL (see xlib.go):
 // this reference keeps the garbage collector from trying.
 static void td_keep(void *object) { gst_object_ref(object); }
@@ -93,6 +106,24 @@ func rawBytes(b *gst.Buffer) []byte {
 }
 
 func forceKeyUnit(pad *gst.Pad) bool { return C.td_force_key(unsafe.Pointer(pad.Instance())) != 0 }
+
+func forceKeyUnitAt(pad *gst.Pad, at time.Duration) bool {
+	return C.td_force_key_at(unsafe.Pointer(pad.Instance()), C.guint64(at)) != 0
+}
+
+// codecData gives a copy of the caps' codec_data, nil without one.
+func codecData(caps *gst.Caps) []byte {
+	b := C.td_codec_data(unsafe.Pointer(caps.Instance()))
+	if b == nil {
+		return nil
+	}
+	data := make([]byte, int(C.gst_buffer_get_size(b)))
+	if len(data) == 0 {
+		return nil
+	}
+	n := C.gst_buffer_extract(b, 0, C.gpointer(unsafe.Pointer(&data[0])), C.gsize(len(data)))
+	return data[:int(n)]
+}
 
 // hasTLS reports whether GLib can speak TLS, as rtmps needs it to.
 func hasTLS() bool { return C.td_has_tls() != 0 }

@@ -51,6 +51,8 @@ type Pipeline struct {
 	audio *audioSource // nil for video only
 	files []*fileOutput
 
+	segments []*segmentOutput
+
 	ran, beginCalled atomic.Bool
 	capturing        chan struct{} // closed when Run has started the sources
 	begun            chan struct{} // closed with the first frame
@@ -133,6 +135,13 @@ func (p *Pipeline) newOutput(o recorder.Output) error {
 		}
 		p.streams = append(p.streams, p.newStream(o))
 		return nil
+	case recorder.KindSegments:
+		s, err := p.newSegmentOutput(o)
+		if err != nil {
+			return err
+		}
+		p.segments = append(p.segments, s)
+		return nil
 	default:
 		return recorder.Errorf(recorder.CodeInvalid, "output %s: no such kind %q", o.ID, o.Kind)
 	}
@@ -147,10 +156,8 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		return recorder.Errorf(recorder.CodeConflict, "a pipeline runs once")
 	}
 	defer close(p.ended)
-	for _, f := range p.files {
-		if err := f.check(); err != nil {
-			return err
-		}
+	if err := p.check(); err != nil {
+		return err
 	}
 	if err := p.open(ctx); err != nil {
 		p.abandon()
@@ -158,7 +165,10 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 	video, audio := p.runSources()
 	for _, f := range p.files {
-		go p.watchFile(f)
+		go p.watch(f.unit.failed, f.unit.err)
+	}
+	for _, s := range p.segments {
+		go p.watch(s.failed, s.err)
 	}
 	p.mu.Lock()
 	for _, s := range p.streams {
@@ -196,12 +206,28 @@ func (p *Pipeline) abandon() {
 	p.closeEncoders()
 }
 
-func (p *Pipeline) watchFile(f *fileOutput) {
+// watch ends the recording when an output fails.
+func (p *Pipeline) watch(failed <-chan struct{}, err func() error) {
 	select {
-	case <-f.unit.failed:
-		p.fail(f.unit.err())
+	case <-failed:
+		p.fail(err())
 	case <-p.ended:
 	}
+}
+
+// check finds out before anything runs whether the outputs can be written.
+func (p *Pipeline) check() error {
+	for _, f := range p.files {
+		if err := f.check(); err != nil {
+			return err
+		}
+	}
+	for _, s := range p.segments {
+		if err := s.check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // startSources opens display and sound server. Opening can hang, in Xlib or
@@ -289,6 +315,9 @@ func (p *Pipeline) Begin(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, s := range p.segments {
+		s.start(p.begun)
+	}
 	if p.video != nil {
 		p.video.open.Store(true)
 	} else {
@@ -326,6 +355,13 @@ func (p *Pipeline) began(base time.Duration) {
 	close(p.begun)
 }
 
+// beganAt is the wall clock's time of the first frame.
+func (p *Pipeline) beganAt() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.startedAt
+}
+
 // Hold keeps the last picture in the outputs until Hold(false); sound goes on.
 func (p *Pipeline) Hold(on bool) {
 	if p.video != nil {
@@ -359,6 +395,9 @@ func (p *Pipeline) finish(video, audio <-chan struct{}) {
 	var outputs sync.WaitGroup
 	for _, f := range p.files {
 		outputs.Go(func() { p.fail(f.finish(time.After(time.Until(deadline)))) })
+	}
+	for _, s := range p.segments {
+		outputs.Go(func() { p.fail(s.finish(time.After(time.Until(deadline)))) })
 	}
 	for _, s := range streams {
 		outputs.Go(func() { s.end(p.hurry) })

@@ -19,6 +19,11 @@ func (p *Pipeline) Snapshot() recorder.Snapshot {
 		s.Files = append(s.Files, o)
 		s.Stats.Bytes = max(s.Stats.Bytes, o.Bytes)
 	}
+	for _, out := range p.segments {
+		o := out.snapshot(startedAt)
+		s.Series = append(s.Series, o)
+		s.Stats.Bytes = max(s.Stats.Bytes, o.Bytes)
+	}
 	for _, st := range streams {
 		s.Streams = append(s.Streams, st.snapshot())
 	}

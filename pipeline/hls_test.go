@@ -1,0 +1,111 @@
+package pipeline_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/pipeline"
+	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
+)
+
+// segments gives an HLS output into a directory of its own, in segments of so long.
+func (r *rig) segments(id string, aim time.Duration, o recorder.SegmentOutput) recorder.Output {
+	o.SegmentDuration = recorder.Duration(aim)
+	o = recorder.ResolveSegments(recorder.Job{ID: id}, o, time.Now(), 1)
+	return recorder.Output{ID: id, Kind: recorder.KindSegments, Dir: filepath.Join(r.dir, id), Segments: o}
+}
+
+func listOf(o recorder.Output) string { return filepath.Join(o.Dir, o.Segments.PlaylistName) }
+
+func TestSegments(t *testing.T) {
+	r := newRig(t)
+	server := recordertest.StartRTMP(t)
+	hls := r.segments("hls", time.Second, recorder.SegmentOutput{FilenamePrefix: "a b/ts/seg#1", PlaylistName: "a b/list", LivePlaylistName: "live"})
+	file, url := r.file("a.mp4"), server.URL("key")
+	spec := r.spec(hls, file)
+	spec.Options.KeyFrameInterval = 7
+	k := record(t, spec, pipeline.Options{Stream: hasty()})
+	k.begin()
+	k.until(1300 * time.Millisecond)
+	// A stream asks for a key frame off the rhythm.
+	require.NoError(t, k.Add(t.Context(), streamTo(url)))
+	list := listOf(hls)
+	require.Eventually(t, func() bool { _, err := os.Stat(list); return err == nil }, 5*time.Second, 10*time.Millisecond, "listed while it is recorded")
+	require.False(t, recordertest.ReadPlaylist(t, list).Ended)
+	k.until(6500 * time.Millisecond)
+	require.NoError(t, k.end())
+
+	p := recordertest.ReadSegments(t, list)
+	require.True(t, p.Ended && p.Independent)
+	require.Equal(t, "EVENT", p.Type)
+	require.Equal(t, time.Second, p.Target)
+	require.Equal(t, "ts/seg#1_00000.ts", p.Segments[0].Name)
+	for i, s := range p.Segments[:len(p.Segments)-1] {
+		require.InDelta(t, time.Second, s.Duration, float64(time.Millisecond), "segment %d", i)
+	}
+	out := k.Snapshot().Series[0]
+	require.Equal(t, int64(len(p.Segments)), out.Files)
+	require.InDelta(t, k.Snapshot().Files[0].Duration, out.Duration, float64(aFrame))
+	require.InDelta(t, out.Duration, p.Duration(), float64(time.Millisecond))
+	require.InDelta(t, 0, p.Segments[0].At.Sub(out.StartedAt), float64(time.Millisecond))
+	require.Less(t, time.Since(out.StartedAt), 30*time.Second)
+
+	live := recordertest.ReadPlaylist(t, filepath.Join(hls.Dir, "a b/live.m3u8"))
+	require.Len(t, live.Segments, recorder.LiveSegments)
+	require.Equal(t, p.Segments[len(p.Segments)-recorder.LiveSegments:], live.Segments)
+	require.Equal(t, int64(len(p.Segments)-recorder.LiveSegments), live.Sequence)
+	require.True(t, live.Ended)
+	require.Empty(t, live.Type)
+
+	// Together they are what the file is.
+	whole := r.concatenate(list, p)
+	m, mp4 := probe(t, whole), probe(t, file.Path)
+	require.ElementsMatch(t, []string{"h264", "aac"}, m.codecs())
+	m.requireEven(30, 12*time.Microsecond) // 90 kHz
+	require.Equal(t, mp4.pictures(), m.pictures())
+	requireEvenSound(t, whole)
+	require.InDelta(t, mp4.loudness(time.Second, time.Second), m.loudness(time.Second, time.Second), 0.5)
+	requireNoParts(t, hls.Dir)
+}
+
+// concatenate joins the segments of a playlist, as a player does.
+func (r *rig) concatenate(list string, p recordertest.Playlist) string {
+	r.t.Helper()
+	var all []byte
+	for _, s := range p.Segments {
+		data, err := os.ReadFile(filepath.Join(filepath.Dir(list), s.Name))
+		require.NoError(r.t, err)
+		all = append(all, data...)
+	}
+	whole := filepath.Join(r.t.TempDir(), "whole.ts")
+	require.NoError(r.t, os.WriteFile(whole, all, 0o600))
+	return whole
+}
+
+// requireEvenSound checks that AAC frames follow each other without gap or jump.
+func requireEvenSound(t *testing.T, path string) {
+	t.Helper()
+	out, err := exec.Command("ffprobe", "-v", "error", "-select_streams", "a", "-show_entries", "packet=pts_time", "-of", "csv=p=0", path).Output()
+	require.NoError(t, err)
+	times := strings.Fields(string(out))
+	first := recordertest.Seconds(t, strings.Trim(times[0], ","))
+	for i, at := range times {
+		want := first + time.Duration(i)*1024*time.Second/48000
+		require.InDelta(t, want, recordertest.Seconds(t, strings.Trim(at, ",")), float64(50*time.Microsecond), "AAC frame %d", i)
+	}
+}
+
+func requireNoParts(t *testing.T, dir string) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		require.NotEqual(t, recorder.PartSuffix, filepath.Ext(path), path)
+		return err
+	}))
+}
