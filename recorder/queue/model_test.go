@@ -15,7 +15,7 @@ import (
 	"tapedeck/recorder/recordertest"
 )
 
-// model runs workers that claim, sleep, crash, come back, report, finish and
+// model runs workers that claim, place, sleep, crash, come back, report, finish and
 // give back in any order, on a clock of its own, and checks after every step
 // that only the newest owner of a job is obeyed.
 type model struct {
@@ -117,6 +117,13 @@ func (m *model) step() {
 		l = w.leases[m.rnd.IntN(len(w.leases))]
 	}
 	switch n := m.rnd.IntN(100); {
+	case n < 5 && !w.asleep:
+		id := fmt.Sprintf("j%d", len(m.jobs))
+		placed, err := w.q.Place(ctx, recordertest.WebJob(id))
+		require.NoError(m.t, err)
+		m.jobs = append(m.jobs, id)
+		l, _ = placed.(*lease)
+		m.granted(w, l)
 	case n < 15:
 		id := fmt.Sprintf("j%d", len(m.jobs))
 		require.NoError(m.t, w.q.Enqueue(ctx, recordertest.WebJob(id)))
