@@ -53,8 +53,10 @@ type Series struct {
 	EndedAt   int64  `json:"ended_at,omitempty"`
 	Retries   int    `json:"retries,omitempty"`
 	Error     string `json:"error,omitempty"`
-	// Backup says that the backup storage has it.
-	Backup bool `json:"backup_storage_used,omitempty"`
+	// ManifestLocation is where the series' manifest is; Backup says that the backup
+	// storage has it all.
+	ManifestLocation string `json:"manifest_location,omitempty"`
+	Backup           bool   `json:"backup_storage_used,omitempty"`
 }
 
 // SegmentsResult is one HLS output. Its names are paths within the storage.

@@ -234,6 +234,8 @@ func (w *Worker) record(ctx context.Context, lease Lease, entry SpoolEntry, log 
 	defer close(ended)
 	defer w.enter(s)()
 	go forward(lease, s, ended)
+	series := NewFollowing(ctx, entry)
+	defer series.Stop()
 	saved, savedAt := Status(""), time.Time{}
 	rec := w.Runner.Run(runCtx, task, s.commands, func(rec Recording) {
 		if now := w.Now(); rec.Status != saved || now.Sub(savedAt) >= saveEvery {
@@ -242,6 +244,7 @@ func (w *Worker) record(ctx context.Context, lease Lease, entry SpoolEntry, log 
 		}
 		if rec.Status == StatusActive {
 			w.fit.worked()
+			series.See(rec)
 		}
 		if rec.Status == StatusEnding && rec.StartedAt == 0 {
 			return // it may be given back: then it never was ending

@@ -78,6 +78,9 @@ type FakeEntry struct {
 	freed, closed  bool
 	deliveries     int
 	deliveredEarly recorder.Recording
+	follows        []recorder.Recording
+	following      bool
+	overlapped     bool
 }
 
 // Task implements recorder.SpoolEntry.
@@ -96,10 +99,22 @@ func (e *FakeEntry) Save(rec recorder.Recording) error {
 	return nil
 }
 
+// Follow implements recorder.Follower; it delivers nothing.
+func (e *FakeEntry) Follow(ctx context.Context, begun recorder.Recording) {
+	e.mu.Lock()
+	e.follows, e.following = append(e.follows, begun), true
+	e.mu.Unlock()
+	<-ctx.Done()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.following = false
+}
+
 // Deliver implements recorder.SpoolEntry.
 func (e *FakeEntry) Deliver(ctx context.Context, rec recorder.Recording, report func(recorder.Recording)) recorder.Recording {
 	e.mu.Lock()
 	e.deliveries++
+	e.overlapped = e.overlapped || e.following
 	e.deliveredEarly = rec
 	e.mu.Unlock()
 	state := recorder.FileState("")
@@ -113,6 +128,16 @@ func (e *FakeEntry) Deliver(ctx context.Context, rec recorder.Recording, report 
 	for i := range rec.Files {
 		if rec.Files[i].State != recorder.FileEmpty {
 			rec.Files[i].State = state
+		}
+	}
+	for i := range rec.Segments {
+		if rec.Segments[i].State != recorder.FileEmpty {
+			rec.Segments[i].State = state
+		}
+	}
+	for i := range rec.Images {
+		if rec.Images[i].State != recorder.FileEmpty {
+			rec.Images[i].State = state
 		}
 	}
 	_ = e.Save(rec) // a fake's Save does not fail
@@ -142,13 +167,15 @@ type EntryEnd struct {
 	Freed, Closed bool
 	Deliveries    int
 	Given         recorder.Recording // what the last delivery was given
+	Follows       []recorder.Recording
+	Overlapped    bool // a delivery began while the recording was still followed
 }
 
 // End tells what became of the entry so far.
 func (e *FakeEntry) End() EntryEnd {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return EntryEnd{slices.Clone(e.saves), e.freed, e.closed, e.deliveries, e.deliveredEarly}
+	return EntryEnd{slices.Clone(e.saves), e.freed, e.closed, e.deliveries, e.deliveredEarly, slices.Clone(e.follows), e.overlapped}
 }
 
 // WriteMedia puts a few bytes where file i of a task would be recorded.

@@ -1,15 +1,10 @@
 package upload
 
 import (
-	"bytes"
 	"context"
-	"crypto/md5"
-	"encoding/base64"
+	"errors"
 	"os"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"tapedeck/recorder"
 )
@@ -22,13 +17,13 @@ const checkName = ".tapedeck-check"
 // wrong and what mends it, and holds no secret. Bound it with ctx: a machine
 // without keys may ask for a role's for some seconds.
 func Check(ctx context.Context, s Storage) error {
-	if err := s.validate(); err != nil {
+	if err := s.validate("storage"); err != nil {
 		return err
 	}
 	var err error
 	switch {
-	case s.S3 != nil:
-		err = checkS3(ctx, s)
+	case !s.named().IsZero():
+		err = checkBucket(ctx, s)
 	case s.Directory != "":
 		err = diskFault(checkDir(s.Directory))
 	default:
@@ -37,7 +32,7 @@ func Check(ctx context.Context, s Storage) error {
 	if err == nil {
 		return nil
 	}
-	scrub := recorder.NewScrubber(recorder.Job{Files: []recorder.FileOutput{{Storage: recorder.Storage{S3: s.S3}}}})
+	scrub := recorder.NewScrubber(recorder.Job{Files: []recorder.FileOutput{{Storage: s.named()}}})
 	return &recorder.Error{Code: recorder.CodeUpload, Message: scrub.Text(err.Error())}
 }
 
@@ -61,26 +56,43 @@ func checkDir(dir string) error {
 	return f.Close()
 }
 
-func checkS3(ctx context.Context, where Storage) error {
+// checkBucket writes as an upload does, replacing what an earlier check left.
+func checkBucket(ctx context.Context, where Storage) error {
 	key, err := where.name(checkName)
 	if err != nil {
 		return err
 	}
-	st, err := newS3Store(ctx, Options{Backoff: Backoff{Min: time.Millisecond, Max: 200 * time.Millisecond}}.withDefaults(), *where.S3)
+	opts := Options{Backoff: Backoff{Min: time.Millisecond, Max: 200 * time.Millisecond}}.withDefaults()
+	st, err := where.open(ctx, opts)
 	if err != nil {
 		return err
 	}
-	sum := md5.Sum(checkText())
-	_, err = st.client.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: &st.conf.Bucket, Key: &key, Body: bytes.NewReader(checkText()),
-		ContentType: aws.String("text/plain"), ContentMD5: aws.String(base64.StdEncoding.EncodeToString(sum[:])),
-		Tagging: optional(st.conf.Tagging), Metadata: st.conf.Metadata, ContentDisposition: optional(st.conf.ContentDisposition),
-	})
+	file, err := os.CreateTemp("", "tapedeck-check-")
 	if err != nil {
-		return st.fault(ctx, key, err)
+		return diskFault(err)
+	}
+	defer os.Remove(file.Name()) //nolint:errcheck // a few bytes in a temp directory
+	_, err = file.Write(checkText())
+	if err := errors.Join(err, file.Close()); err != nil {
+		return diskFault(err)
+	}
+	sums, err := measure(ctx, file.Name(), st.plan(int64(len(checkText()))))
+	if err != nil {
+		return diskFault(err)
+	}
+	b, ok := st.(interface {
+		bucket
+		remove(ctx context.Context, key string) error
+	})
+	if !ok {
+		return faultf(final, "%s: cannot be checked", where)
+	}
+	o := &object{path: file.Name(), name: key, contentType: "text/plain", overwrite: true, digest: sums, journal: &journal{}}
+	if err := b.send(ctx, key, o, true); err != nil {
+		return err
 	}
 	// Keys that may write but not delete are a good habit, not an error.
-	_, _ = st.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &st.conf.Bucket, Key: &key})
+	_ = b.remove(ctx, key)
 	return nil
 }
 

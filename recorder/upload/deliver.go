@@ -18,38 +18,31 @@ import (
 	"tapedeck/recorder"
 )
 
-// change is a file's new state on its way from its goroutine to Deliver's,
+// change is an output's new state on its way from its goroutine to Deliver's,
 // which alone has the recording. saved answers whether it is on disk.
 type change struct {
-	i     int
-	file  recorder.FileResult
+	apply func(*recorder.Recording)
 	saved chan error
 }
 
-// Deliver uploads what is not delivered yet, files side by side, and returns
-// when all of them are delivered, empty or refused, or when ctx is done. Files
-// that an earlier call refused are tried again. report may be nil.
+// Deliver uploads what is not delivered yet, outputs side by side, and returns
+// when all of them are delivered, empty or refused, or when ctx is done. What an
+// earlier call refused is tried again. report may be nil.
 func (e *entry) Deliver(ctx context.Context, rec recorder.Recording, report func(recorder.Recording)) recorder.Recording {
 	rec = rec.Clone()
 	task := e.Task()
 	changes := make(chan change)
-	var files sync.WaitGroup
-	for i, f := range rec.Files {
-		d := &delivery{
-			entry: e, task: task, rec: rec, i: i, file: f, changes: changes,
-			media: e.path(recorder.MediaName(i, f)),
-			log:   e.spool.opts.Log.With(zap.String("job", task.Job.ID), zap.String("file", f.Filename)),
-			scrub: e.spool.scrubber(task.Job),
-		}
-		d.rec = rec.Clone()
-		if i < len(task.Recording.Files) {
-			d.before = task.Recording.Files[i]
-		}
-		files.Go(func() { d.run(ctx) })
+	var outputs sync.WaitGroup
+	for i := range rec.Files {
+		d := e.delivery(task, rec.Clone(), i, changes)
+		outputs.Go(func() { d.run(ctx) })
 	}
-	go func() { files.Wait(); close(changes) }()
+	for _, s := range e.allSeries(task, rec) {
+		outputs.Go(func() { s.deliver(ctx, rec.Clone(), changes) })
+	}
+	go func() { outputs.Wait(); close(changes) }()
 	for c := range changes {
-		rec.Files[c.i] = c.file
+		c.apply(&rec)
 		rec.UpdatedAt = time.Now().UnixNano()
 		c.saved <- e.Save(rec)
 		if report != nil {
@@ -59,12 +52,31 @@ func (e *entry) Deliver(ctx context.Context, rec recorder.Recording, report func
 	return rec
 }
 
-func (s *Spool) scrubber(job recorder.Job) recorder.Scrubber {
-	var more []string
-	if d := s.opts.Default.S3; d != nil {
-		more = append(more, d.AccessKey, d.Secret, d.SessionToken)
+func (e *entry) delivery(task recorder.Task, rec recorder.Recording, i int, changes chan<- change) *delivery {
+	f := rec.Files[i]
+	d := &delivery{
+		entry: e, task: task, rec: rec, i: i, file: f, changes: changes,
+		media: e.path(recorder.MediaName(i, f)),
+		log:   e.spool.opts.Log.With(zap.String("job", task.Job.ID), zap.String("file", f.Filename)),
+		scrub: e.spool.scrubber(task.Job),
 	}
-	return recorder.NewScrubber(job, more...)
+	if i < len(task.Recording.Files) {
+		d.before = task.Recording.Files[i]
+	}
+	var out recorder.FileOutput // media nobody asked for go to the worker's storage
+	if i < len(task.Job.Files) {
+		out = task.Job.Files[i]
+	}
+	d.route = e.spool.route(task, out.Storage, out.UploadURL)
+	return d
+}
+
+// scrubber knows the secrets of the job and of the worker's storages.
+func (s *Spool) scrubber(job recorder.Job) recorder.Scrubber {
+	backup := s.opts.Backup.named()
+	return recorder.NewScrubber(job).With(recorder.Job{
+		Files: []recorder.FileOutput{{Storage: s.opts.Default.named()}}, Backup: &backup,
+	})
 }
 
 // delivery is one file's way out of the spool.
@@ -75,6 +87,7 @@ type delivery struct {
 	i       int
 	file    recorder.FileResult
 	before  recorder.FileResult // as on disk when Deliver was called
+	route   route
 	media   string
 	changes chan<- change
 	log     *zap.Logger
@@ -88,6 +101,9 @@ func (d *delivery) run(ctx context.Context) {
 		return
 	}
 	j := openJournal(d.entry.path(fmt.Sprintf("upload-%d.json", d.i)), d.log)
+	if d.before.State == recorder.FileRefused && j.Placed == nil {
+		j.update(func(p *progress) { p.Backup, p.Why = false, "" }) // whoever mended it may have mended the first choice
+	}
 	info, err := os.Stat(d.media)
 	if errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0) {
 		d.absent(j)
@@ -129,6 +145,12 @@ func (d *delivery) until(ctx context.Context, j *journal) {
 		c := classOf(err)
 		tries[c]++
 		d.file.Error = d.scrub.Text(err.Error())
+		if d.turns(j, c, tries[c], time.Since(began)) {
+			d.turn(ctx, j)
+			pause.Reset()
+			began, tries = time.Now(), map[class]int{}
+			continue
+		}
 		if d.tooOften(c, tries[c], time.Since(began)) {
 			d.giveUp(j)
 			return
@@ -159,7 +181,7 @@ func (d *delivery) giveUp(j *journal) {
 		return
 	}
 	d.log.Error("upload given up; the file stays in the spool", zap.String("media", d.media), zap.String("error", d.file.Error))
-	d.file.State = recorder.FileRefused
+	d.file.State, d.file.Error = recorder.FileRefused, joinNotes(j.Why, d.file.Error)
 	_ = d.changed()
 }
 
@@ -173,11 +195,22 @@ func (d *delivery) try(ctx context.Context, j *journal) error {
 	}
 	d.file.State = recorder.FileUploading
 	_ = d.changed()
-	st, where, err := d.entry.spool.storeFor(ctx, d.task, d.i)
+	st, err := d.route.open(ctx, d.entry.spool.opts, j.Backup)
 	if err != nil {
 		return err
 	}
-	name := d.file.Filename
+	if j.Placed == nil {
+		if err := d.put(ctx, st, j); err != nil {
+			return err
+		}
+	}
+	return d.manifest(ctx, st, j)
+}
+
+// put sends the media and notes where they are.
+func (d *delivery) put(ctx context.Context, st store, j *journal) error {
+	where, name := d.where(j), d.file.Filename
+	var err error
 	if where != (Storage{}) {
 		if name, err = where.name(name); err != nil {
 			return err
@@ -190,19 +223,20 @@ func (d *delivery) try(ctx context.Context, j *journal) error {
 		path: d.media, name: name, contentType: contentType(d.media), overwrite: where.Overwrite,
 		id: fmt.Sprintf("%s-%d", filepath.Base(d.task.Dir), d.i), digest: j.Digest, journal: j,
 	}
-	if j.Placed == nil {
-		p, err := st.put(ctx, o)
-		if err != nil {
-			return err
-		}
-		p.Filename = d.file.Filename
-		if p.Name != o.name { // that name was taken
-			p.Filename = strings.TrimPrefix(p.Name, path.Clean(where.Prefix)+"/")
-		}
-		j.update(func(pr *progress) { pr.Placed = &p })
+	p, err := st.put(ctx, o)
+	if err != nil {
+		return err
 	}
-	return d.manifest(ctx, st, where, j)
+	p.Filename = d.file.Filename
+	if p.Name != o.name { // that name was taken
+		p.Filename = strings.TrimPrefix(p.Name, path.Clean(where.Prefix)+"/")
+	}
+	j.update(func(pr *progress) { pr.Placed = &p })
+	return nil
 }
+
+// where is the storage in use; the zero Storage is a presigned URL.
+func (d *delivery) where(j *journal) Storage { return d.route.where(j.Backup) }
 
 // prepare measures the media, unless the journal's figures still hold, and
 // drops what belongs to other media or another storage.
@@ -222,14 +256,15 @@ func (d *delivery) prepare(ctx context.Context, st store, j *journal) error {
 	if err != nil {
 		return diskFault(err)
 	}
-	j.update(func(pr *progress) { *pr = progress{Digest: sums, Target: st.target()} })
+	j.update(func(pr *progress) { *pr = progress{Digest: sums, Target: st.target(), Backup: pr.Backup, Why: pr.Why} })
 	return nil
 }
 
 // delivered saves, and only then removes.
 func (d *delivery) delivered(j *journal) {
 	f := &d.file
-	f.State, f.Error = recorder.FileDelivered, d.note
+	f.State, f.Error = recorder.FileDelivered, joinNotes(j.Why, d.note)
+	f.Backup, f.ManifestLocation = j.Backup, j.Manifest
 	f.Size, f.SHA256 = j.Digest.Size, j.Digest.SHA256
 	f.Location, f.Filename = j.Placed.Location, j.Placed.Filename
 	if err := d.changed(); err != nil {
@@ -248,7 +283,8 @@ func (d *delivery) release() {
 
 func (d *delivery) changed() error {
 	saved := make(chan error, 1)
-	d.changes <- change{d.i, d.file, saved}
+	file := d.file
+	d.changes <- change{func(r *recorder.Recording) { r.Files[d.i] = file }, saved}
 	return <-saved
 }
 

@@ -86,13 +86,19 @@ func (e *entry) undelivered() []string {
 	for i, f := range e.saved.Files {
 		freed[recorder.MediaName(i, f)] = f.State == recorder.FileDelivered
 	}
+	for i, r := range e.saved.Segments {
+		freed[recorder.SegmentsDir(i)] = r.State == recorder.FileDelivered
+	}
+	for i, r := range e.saved.Images {
+		freed[recorder.ImagesDir(i)] = r.State == recorder.FileDelivered
+	}
 	found, err := os.ReadDir(e.task.Dir)
 	if err != nil {
 		return []string{err.Error()}
 	}
 	var left []string
 	for _, d := range found {
-		if !strings.HasPrefix(d.Name(), mediaPrefix) || freed[d.Name()] {
+		if !isMedia(d) || freed[d.Name()] || (d.IsDir() && !e.holdsClosed(d.Name())) {
 			continue
 		}
 		if info, err := d.Info(); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
@@ -101,6 +107,19 @@ func (e *entry) undelivered() []string {
 		left = append(left, d.Name())
 	}
 	return left
+}
+
+// holdsClosed reports whether a series' directory holds a closed file.
+func (e *entry) holdsClosed(dir string) bool {
+	found := false
+	err := filepath.WalkDir(e.path(dir), func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && !strings.HasSuffix(d.Name(), recorder.PartSuffix) {
+			found = true
+			return fs.SkipAll
+		}
+		return err
+	})
+	return found || err != nil
 }
 
 func (e *entry) remove() error {
@@ -112,7 +131,7 @@ func (e *entry) remove() error {
 	// for without it the entry is no more, and the lock last.
 	rank := func(d fs.DirEntry) int {
 		switch {
-		case strings.HasPrefix(d.Name(), mediaPrefix):
+		case isMedia(d):
 			return 0
 		case d.Name() == taskFile:
 			return 1

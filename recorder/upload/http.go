@@ -17,13 +17,15 @@ import (
 var errStalled = errors.New("no byte moved")
 
 // httpClient sends files of any size over links of any speed: no bound on the
-// whole, but one on standing still. It follows no redirect.
-func (o Options) httpClient() *http.Client {
+// whole, but one on standing still. It follows no redirect. proxy may be empty:
+// then the environment says.
+func (o Options) httpClient(proxy string) *http.Client {
 	if o.HTTPClient != nil {
 		return o.HTTPClient
 	}
 	t := &http.Transport{Proxy: http.ProxyFromEnvironment}
 	o.tune(t)
+	useProxy(t, proxy)
 	return &http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

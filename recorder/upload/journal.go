@@ -29,8 +29,12 @@ type progress struct {
 	// UploadID and Parts (number to ETag) are an S3 multipart upload under way.
 	UploadID string         `json:"upload_id,omitempty"`
 	Parts    map[int]string `json:"parts,omitempty"`
-	// Placed is set when the copy is verified.
-	Placed *placed `json:"placed,omitempty"`
+	// Placed is set when the copy is verified, Manifest when that is there too.
+	Placed   *placed `json:"placed,omitempty"`
+	Manifest string  `json:"manifest,omitempty"`
+	// Backup says that the own storage was given up, Why what it said.
+	Backup bool   `json:"backup,omitempty"`
+	Why    string `json:"why,omitempty"`
 }
 
 // placed says where a verified copy is.

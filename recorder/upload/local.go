@@ -34,6 +34,14 @@ func (l localStore) put(ctx context.Context, o *object) (placed, error) {
 	return p, diskFault(err)
 }
 
+func (l localStore) has(_ context.Context, name string) (bool, error) {
+	_, err := os.Lstat(filepath.Join(l.dir, filepath.FromSlash(name)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, diskFault(err)
+}
+
 // stage brings the bytes to the directory's file system: the media themselves
 // when they are there already, else a verified copy.
 func (l localStore) stage(ctx context.Context, o *object) (string, error) {
@@ -70,7 +78,7 @@ func (l localStore) stage(ctx context.Context, o *object) (string, error) {
 // publish gives the staged file its name: the first free one, or the wanted one
 // when it may be replaced.
 func (l localStore) publish(ctx context.Context, o *object, staged string) (placed, error) {
-	for n := 1; n <= mostNames; n++ {
+	for n := 1; n <= o.names(); n++ {
 		name := numbered(o.name, n)
 		path := filepath.Join(l.dir, filepath.FromSlash(name))
 		if info, err := os.Lstat(path); err == nil && !o.overwrite {
@@ -92,7 +100,7 @@ func (l localStore) publish(ctx context.Context, o *object, staged string) (plac
 		}
 		return placed{Location: path, Name: name}, err
 	}
-	return placed{}, faultf(denied, "%s: %d files of that name exist already", o.name, mostNames)
+	return placed{}, o.taken(filepath.Join(l.dir, filepath.FromSlash(o.name)))
 }
 
 // expose renames, or links where an existing file must survive a race.

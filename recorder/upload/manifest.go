@@ -1,10 +1,12 @@
 package upload
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"tapedeck/recorder"
 )
@@ -13,7 +15,7 @@ import (
 // its first fields are those that LiveKit Egress writes and library clients read.
 type Manifest struct {
 	EgressID string `json:"egress_id"`
-	RoomID   string `json:"room_id,omitempty"` // metadata["room_id"] of the job, else the room's name
+	RoomID   string `json:"room_id,omitempty"` // the sid; unknown, metadata["room_id"] of the job or the room's name
 	RoomName string `json:"room_name,omitempty"`
 	URL      string `json:"url,omitempty"` // the recorded page, redacted
 	Layout   string `json:"layout,omitempty"`
@@ -22,9 +24,31 @@ type Manifest struct {
 	EndedAt   int64              `json:"ended_at"`
 	EndReason recorder.EndReason `json:"end_reason,omitempty"`
 	// Part is more than 1 when another worker recorded on after a death.
-	Part     int               `json:"part,omitempty"`
-	Files    []ManifestFile    `json:"files"` // the file this manifest lies beside
-	Metadata map[string]string `json:"metadata,omitempty"`
+	Part int `json:"part,omitempty"`
+	// One of these is what the manifest lies beside.
+	Files     []ManifestFile     `json:"files,omitempty"`
+	Playlists []ManifestPlaylist `json:"playlists,omitempty"`
+	Images    []ManifestPart     `json:"images,omitempty"`
+	Metadata  map[string]string  `json:"metadata,omitempty"`
+}
+
+// ManifestPlaylist is an HLS stream.
+type ManifestPlaylist struct {
+	Filename string         `json:"filename"`
+	Location string         `json:"location"`
+	Size     int64          `json:"size"`               // bytes of all segments
+	Duration int64          `json:"duration,omitempty"` // ns
+	Segments []ManifestPart `json:"segments"`
+}
+
+// ManifestPart is a segment or an image.
+type ManifestPart struct {
+	Filename string `json:"filename"`
+	Location string `json:"location"`
+	// Timestamp is when it was closed.
+	Timestamp time.Time `json:"timestamp"`
+	Size      int64     `json:"size"` // bytes
+	SHA256    string    `json:"sha256"`
 }
 
 // ManifestFile is the file a manifest lies beside.
@@ -40,51 +64,57 @@ type ManifestFile struct {
 	Height   int      `json:"height,omitempty"`
 }
 
+// manifestOf says what is known of a recording; span is that of the output.
+func manifestOf(rec recorder.Recording, startedAt, endedAt int64) Manifest {
+	return Manifest{
+		EgressID: rec.ID, RoomID: cmp.Or(rec.RoomID, rec.Metadata["room_id"], rec.RoomName), RoomName: rec.RoomName, URL: rec.URL,
+		Layout: rec.Layout, StartedAt: cmp.Or(startedAt, rec.StartedAt), EndedAt: cmp.Or(endedAt, rec.EndedAt),
+		EndReason: rec.EndReason, Part: rec.Part, Metadata: rec.Metadata,
+	}
+}
+
 func newManifest(rec recorder.Recording, f recorder.FileResult, j progress) Manifest {
-	m := Manifest{
-		EgressID: rec.ID, RoomID: rec.Metadata["room_id"], RoomName: rec.RoomName, URL: rec.URL, Layout: rec.Layout,
-		StartedAt: rec.StartedAt, EndedAt: rec.EndedAt, EndReason: rec.EndReason, Part: rec.Part, Metadata: rec.Metadata,
-		Files: []ManifestFile{{
-			Filename: j.Placed.Filename, Location: j.Placed.Location, Size: j.Digest.Size, SHA256: j.Digest.SHA256,
-			Duration: f.Duration, Partial: f.Partial, Codecs: f.Codecs, Width: f.Width, Height: f.Height,
-		}},
-	}
-	if m.RoomID == "" {
-		m.RoomID = rec.RoomName
-	}
-	if f.StartedAt != 0 {
-		m.StartedAt = f.StartedAt
-	}
-	if f.EndedAt != 0 {
-		m.EndedAt = f.EndedAt
-	}
+	m := manifestOf(rec, f.StartedAt, f.EndedAt)
+	m.Files = []ManifestFile{{
+		Filename: j.Placed.Filename, Location: j.Placed.Location, Size: j.Digest.Size, SHA256: j.Digest.SHA256,
+		Duration: f.Duration, Partial: f.Partial, Codecs: f.Codecs, Width: f.Width, Height: f.Height,
+	}}
 	return m
 }
 
 // manifest stores <file>.json beside the file, replacing an older one. A
 // presigned URL has no place for it.
-func (d *delivery) manifest(ctx context.Context, st store, where Storage, j *journal) error {
-	if where == (Storage{}) || (d.i < len(d.task.Job.Files) && d.task.Job.Files[d.i].DisableManifest) {
+func (d *delivery) manifest(ctx context.Context, st store, j *journal) error {
+	if d.where(j) == (Storage{}) || (d.i < len(d.task.Job.Files) && d.task.Job.Files[d.i].DisableManifest) {
 		return nil
 	}
-	data, err := json.MarshalIndent(newManifest(d.rec, d.file, j.progress), "", "  ")
-	if err != nil {
-		return fmt.Errorf("manifest: %w", err)
+	where, err := d.entry.putManifest(ctx, st, fmt.Sprintf("%d", d.i), j.Placed.Name+".json", newManifest(d.rec, d.file, j.progress))
+	if err == nil {
+		j.update(func(p *progress) { p.Manifest = where })
 	}
-	path := d.entry.path(fmt.Sprintf("manifest-%d.json", d.i))
+	return err
+}
+
+// putManifest stores one under name and gives its location. of tells it from
+// the entry's other ones.
+func (e *entry) putManifest(ctx context.Context, st store, of, name string, m Manifest) (string, error) {
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return "", fmt.Errorf("manifest: %w", err)
+	}
+	path := e.path("manifest-" + of + ".json")
 	if err := writeFile(path, append(data, '\n')); err != nil {
-		return manifestFault(diskFault(err))
+		return "", manifestFault(diskFault(err))
 	}
 	sums, err := measure(ctx, path, st.plan(int64(len(data)+1)))
 	if err != nil {
-		return manifestFault(diskFault(err))
+		return "", manifestFault(diskFault(err))
 	}
-	o := &object{
-		path: path, name: j.Placed.Name + ".json", contentType: "application/json", overwrite: true,
-		id: fmt.Sprintf("%s-%d-manifest", d.task.Job.ID, d.i), digest: sums, journal: &journal{},
-	}
-	_, err = st.put(ctx, o)
-	return manifestFault(err)
+	p, err := st.put(ctx, &object{
+		path: path, name: name, contentType: "application/json", overwrite: true,
+		id: m.EgressID + "-" + of + "-manifest", digest: sums, journal: &journal{},
+	})
+	return p.Location, manifestFault(err)
 }
 
 // manifestFault gives up on a refusal soon: the media are safe already.

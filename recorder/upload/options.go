@@ -9,7 +9,7 @@ import (
 	"tapedeck/recorder"
 )
 
-// Storage is a place for finished recordings: a directory or a bucket, never
+// Storage is a place for finished recordings: a directory or one bucket, never
 // both. The zero Storage is none.
 type Storage struct {
 	// Directory is an absolute path. It is made when it is missing.
@@ -17,6 +17,11 @@ type Storage struct {
 	// S3 is a bucket. Without keys the AWS SDK's own chain finds them
 	// (environment, shared files, container and instance roles).
 	S3 *recorder.S3Upload
+	// GCP is a bucket of Google Cloud Storage, Azure a container of Azure Blob
+	// Storage, AliOSS a bucket of Alibaba Cloud OSS.
+	GCP    *recorder.GCPUpload
+	Azure  *recorder.AzureBlobUpload
+	AliOSS *recorder.AliOSSUpload
 	// Prefix goes before every name, such as "recordings/". Relative.
 	Prefix string
 	// Overwrite lets a recording replace another one of the same name. Without it
@@ -37,6 +42,12 @@ type Backoff struct {
 type Options struct {
 	// Default takes the file outputs that name neither S3 nor upload_url.
 	Default Storage
+	// Backup takes what an output's own storage refuses, for jobs that bring no
+	// backup of their own. The zero Storage is none.
+	Backup Storage
+	// BackupAfter is how long a storage may fail without a success before the backup
+	// takes over. One that refuses is given up after 3 tries. Default 1 min.
+	BackupAfter time.Duration
 	// Overwrite is Storage.Overwrite for the buckets that jobs bring themselves.
 	Overwrite bool
 	// Log gets what no caller is told: damaged entries and each failed try. Nil is silence.
@@ -48,7 +59,8 @@ type Options struct {
 	GiveUpAfter time.Duration
 	// Stall ends a transfer on which no byte moved for so long. Default 60 s.
 	Stall time.Duration
-	// Parallel is how many files upload at once, over all entries. Default 4.
+	// Parallel is how many files upload at once, over all entries; segments and
+	// images have as many slots of their own. Default 4.
 	Parallel int
 	// KeepLogs is of how many freed entries the log, screenshots and recording.json
 	// stay, the oldest going first. Zero keeps none.
@@ -62,6 +74,9 @@ type Options struct {
 
 // DefaultGiveUpAfter is Options.GiveUpAfter when that is zero.
 const DefaultGiveUpAfter = 24 * time.Hour
+
+// DefaultBackupAfter is Options.BackupAfter when that is zero.
+const DefaultBackupAfter = time.Minute
 
 const (
 	defaultStall    = 60 * time.Second
@@ -88,6 +103,9 @@ func (o Options) withDefaults() Options {
 	o.Backoff.Jitter = min(o.Backoff.Jitter, 1)
 	if o.GiveUpAfter == 0 {
 		o.GiveUpAfter = DefaultGiveUpAfter
+	}
+	if o.BackupAfter <= 0 {
+		o.BackupAfter = DefaultBackupAfter
 	}
 	if o.Stall <= 0 {
 		o.Stall = defaultStall

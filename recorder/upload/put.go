@@ -30,12 +30,14 @@ func newPutStore(opts Options, rawURL string) (*putStore, error) {
 	}
 	plain := *u
 	plain.RawQuery, plain.Fragment, plain.User = "", "", nil
-	return &putStore{url: u, client: opts.httpClient(), shown: plain.String()}, nil
+	return &putStore{url: u, client: opts.httpClient(""), shown: plain.String()}, nil
 }
 
 func (p *putStore) target() string                        { return "put:" + p.shown }
 func (p *putStore) plan(int64) plan                       { return plan{md5: true} }
 func (p *putStore) discard(_ context.Context, _ progress) {}
+
+func (p *putStore) has(context.Context, string) (bool, error) { return false, nil }
 
 // put sends the whole file. Verified is what the server says of it: an ETag that
 // is an MD5 must be the file's; else the answer must come after the last byte,

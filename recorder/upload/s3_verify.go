@@ -93,7 +93,7 @@ func conditionUnknown(err error) bool {
 func (s *s3Store) fault(ctx context.Context, key string, err error) *fault {
 	what := s.location(key)
 	if s.conf.Endpoint != "" {
-		what += " at " + hostOf(endpointURL(s.conf.Endpoint))
+		what += " at " + hostOf(s.conf.Endpoint)
 	}
 	if ctx.Err() != nil {
 		return &fault{class: passing, text: what + ": interrupted", cause: context.Cause(ctx)}

@@ -36,10 +36,14 @@ const (
 type Spool struct {
 	dir   string
 	opts  Options
-	slots chan struct{} // one per upload that runs
+	slots chan struct{} // one per file's upload that runs
+	live  chan struct{} // of segments and images, which cannot wait for large files
 }
 
-var _ recorder.Spool = (*Spool)(nil)
+var (
+	_ recorder.Spool    = (*Spool)(nil)
+	_ recorder.Follower = (*entry)(nil)
+)
 
 // NewSpool opens the spool in dir and makes the directory when it is missing.
 // An Error of CodeInvalid when dir is a place where recordings would be lost.
@@ -52,7 +56,10 @@ func NewSpool(dir string, opts Options) (*Spool, error) {
 		return nil, recorder.Errorf(recorder.CodeInvalid, "spool directory %q: %w", dir, err)
 	}
 	opts = opts.withDefaults()
-	if err := opts.Default.validate(); err != nil {
+	if err := opts.Default.validate("storage"); err != nil {
+		return nil, err
+	}
+	if err := opts.Backup.validate("storage.backup"); err != nil {
 		return nil, err
 	}
 	if !opts.AllowTemp {
@@ -75,7 +82,7 @@ func NewSpool(dir string, opts Options) (*Spool, error) {
 			return nil, err
 		}
 	}
-	return &Spool{dir: abs, opts: opts, slots: make(chan struct{}, opts.Parallel)}, nil
+	return &Spool{dir: abs, opts: opts, slots: make(chan struct{}, opts.Parallel), live: make(chan struct{}, opts.Parallel)}, nil
 }
 
 // Dir is the spool's absolute path.
@@ -273,8 +280,15 @@ func hasWork(dir string) bool {
 	if _, err := os.Stat(filepath.Join(dir, taskFile)); err == nil {
 		return true
 	}
-	media, _ := filepath.Glob(filepath.Join(dir, mediaPrefix+"*"))
-	return len(media) > 0
+	found, err := os.ReadDir(dir)
+	return err == nil && slices.ContainsFunc(found, isMedia)
+}
+
+// isMedia tells what a pipeline wrote from what lies beside it.
+func isMedia(d fs.DirEntry) bool { return strings.HasPrefix(d.Name(), mediaPrefix) || isSeries(d) }
+
+func isSeries(d fs.DirEntry) bool {
+	return d.IsDir() && (strings.HasPrefix(d.Name(), segmentsPrefix) || strings.HasPrefix(d.Name(), imagesPrefix))
 }
 
 // sweepUnborn removes what a crash inside Create left: no media was ever in it.

@@ -1,0 +1,159 @@
+package upload
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// book is what a series' storage has, on disk: one JSON object a line, synced
+// before the file it tells of is removed. A line that a crash cut off is
+// dropped: its file is still in the spool. It holds no secret and belongs to one
+// goroutine.
+type book struct {
+	path    string
+	reserve string // given up for a line on a full disk
+	set     *set   // nil until a place is claimed
+	sent    map[string]sentFile
+	order   []string // of first sending
+}
+
+// line is one of the book: a set that begins, and makes what stands before it
+// void, or a file of it.
+type line struct {
+	Set  *set      `json:"set,omitempty"`
+	File *sentFile `json:"file,omitempty"`
+}
+
+// set is where a series is stored, under names that all of its files share.
+type set struct {
+	// Target tells whether the storage is still the same one.
+	Target string `json:"target"`
+	// Backup says that it is the backup; Why is what the own storage said.
+	Backup bool   `json:"backup,omitempty"`
+	Why    string `json:"why,omitempty"`
+	// Base is the directory of all files; Take is more than 1 where another
+	// recording had their names.
+	Base string `json:"base,omitempty"`
+	Take int    `json:"take"`
+	// Main, Live and Prefix are the names of the series as the pipeline has them.
+	Main   string `json:"main,omitempty"`
+	Live   string `json:"live,omitempty"`
+	Prefix string `json:"prefix,omitempty"`
+}
+
+// sentFile is one that was verified.
+type sentFile struct {
+	Name     string    `json:"name"` // below the series' directory
+	Location string    `json:"location"`
+	Size     int64     `json:"size"`
+	Modified time.Time `json:"modified"`
+	SHA256   string    `json:"sha256"`
+	// Mutable files are sent again when they change, and are no media.
+	Mutable bool `json:"mutable,omitempty"`
+}
+
+// name gives a file's name in the storage: relative references keep holding,
+// because all files move together.
+func (s *set) name(local string) string {
+	if s == nil || s.Take <= 1 || local == "" {
+		return local
+	}
+	rest := local
+	if s.Base != "" {
+		rest = strings.TrimPrefix(local, s.Base+"/")
+	}
+	return path.Join(s.Base, numbered("take", s.Take), rest)
+}
+
+func openBook(path, reserve string) (*book, error) {
+	b := &book{path: path, reserve: reserve, sent: map[string]sentFile{}}
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return b, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	good := 0
+	for {
+		end := bytes.IndexByte(data[good:], '\n')
+		var l line
+		if end < 0 || json.Unmarshal(data[good:good+end], &l) != nil {
+			break
+		}
+		b.apply(l)
+		good += end + 1
+	}
+	if good < len(data) {
+		err = os.Truncate(path, int64(good))
+	}
+	return b, err
+}
+
+func (b *book) apply(l line) {
+	if l.Set != nil {
+		b.set, b.sent, b.order = l.Set, map[string]sentFile{}, nil
+	}
+	if l.File != nil {
+		if _, again := b.sent[l.File.Name]; !again {
+			b.order = append(b.order, l.File.Name)
+		}
+		b.sent[l.File.Name] = *l.File
+	}
+}
+
+// write adds a line and waits until it is on disk.
+func (b *book) write(l line) error {
+	data, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	err = appendLine(b.path, append(data, '\n'))
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		// A full disk must not keep what is delivered from being noted and removed.
+		if os.Remove(b.reserve) == nil {
+			err = appendLine(b.path, append(data, '\n'))
+		}
+	}
+	if err == nil {
+		b.apply(l)
+	}
+	return err
+}
+
+// appendLine leaves no half line behind it when it fails.
+func appendLine(path string, data []byte) (err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	end, err := f.Seek(0, io.SeekEnd)
+	if err == nil {
+		if _, err = f.Write(data); err == nil {
+			err = f.Sync()
+		}
+		if err != nil {
+			err = errors.Join(err, f.Truncate(end))
+		}
+	}
+	return errors.Join(err, f.Close())
+}
+
+// media gives the number and size of the files that are no playlists.
+func (b *book) media() (count, size int64) {
+	for _, f := range b.sent {
+		if !isPlaylist(f.Name) {
+			count++
+			size += f.Size
+		}
+	}
+	return count, size
+}

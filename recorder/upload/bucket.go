@@ -1,0 +1,97 @@
+package upload
+
+import (
+	"context"
+	"errors"
+)
+
+// Sizes of uploads in parts. S3 allows parts of 5 MiB to 5 GiB, 10,000 at most;
+// the others allow these as well.
+const (
+	mib          = int64(1) << 20
+	multipartMin = 16 * mib // smaller files go in one request
+	partMin      = 8 * mib
+	partsMost    = 9_500
+	partsAtOnce  = 4
+)
+
+// partSize gives the size of a file's parts.
+func partSize(size int64) int64 {
+	part := (size + partsMost - 1) / partsMost
+	return max((part+mib-1)/mib*mib, partMin)
+}
+
+// bucket is a store that keeps objects under keys.
+type bucket interface {
+	location(key string) string
+	// look tells what lies under key.
+	look(ctx context.Context, key string, o *object) (presence, error)
+	// send uploads and verifies. replace is false where an object that appeared in
+	// the meantime must survive: then the error Is errTaken.
+	send(ctx context.Context, key string, o *object, replace bool) error
+}
+
+// What lies under a key.
+type presence int
+
+const (
+	absent presence = iota
+	same
+	different
+	unknown // keys that may only write
+)
+
+// errTaken says that another object got the name first.
+var errTaken = errors.New("an object of that name exists")
+
+// place stores under the first free name. What an earlier try stored whole, its
+// answer lost, is found and not sent again.
+func place(ctx context.Context, b bucket, o *object) (placed, error) {
+	for n := 1; n <= o.names(); n++ {
+		key := numbered(o.name, n)
+		ours := o.overwrite || (o.journal.Name == key && o.journal.Ours)
+		done := placed{Location: b.location(key), Name: key}
+		switch there, err := b.look(ctx, key, o); {
+		case err != nil:
+			return placed{}, err
+		case there == same:
+			return done, nil
+		case there == different && !ours:
+			continue
+		}
+		o.journal.update(func(p *progress) { p.Name = key })
+		err := b.send(ctx, key, o, ours)
+		if errors.Is(err, errTaken) {
+			// By ourselves, perhaps: SDKs repeat a request whose answer was lost.
+			if there, lookErr := b.look(ctx, key, o); lookErr == nil && there == same {
+				return done, nil
+			}
+			continue
+		}
+		return done, err
+	}
+	return placed{}, o.taken(b.location(o.name))
+}
+
+// names is how many names an object may try.
+func (o *object) names() int {
+	if o.exact {
+		return 1
+	}
+	return mostNames
+}
+
+// taken is the fault of an object that found no free name.
+func (o *object) taken(where string) *fault {
+	if !o.exact {
+		return faultf(denied, "%s: %d files of that name exist already", where, mostNames)
+	}
+	return &fault{class: denied, cause: errTaken, text: where + ": a file of that name from another recording exists",
+		remedy: "remove it, or give each recording names of its own, such as {room_name}-{time}"}
+}
+
+// holds is has for buckets.
+func holds(ctx context.Context, b bucket, key string) (bool, error) {
+	there, err := b.look(ctx, key, &object{digest: digest{Size: -1}})
+	return there == same || there == different, err
+}

@@ -1,0 +1,221 @@
+package upload
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"tapedeck/recorder"
+)
+
+// manifestTries bounds how often a series' manifest is tried: the media are safe.
+const manifestTries = 3
+
+// deliver does what Follow left: the remaining files, the last playlists and the
+// manifest. Its result says what the storage has in the end.
+func (s *series) deliver(ctx context.Context, rec recorder.Recording, changes chan<- change) {
+	tell := func(apply func(*recorder.Series)) error {
+		saved := make(chan error, 1)
+		changes <- change{func(r *recorder.Recording) { apply(s.result(r)) }, saved}
+		return <-saved
+	}
+	if s.result(&rec).State == recorder.FileDelivered && s.savedState() == recorder.FileDelivered {
+		s.sweep() // a crash came between saving and removing
+		return
+	}
+	if err := s.open(); err != nil {
+		text := s.scrub.Text(diskFault(err).Error())
+		_ = tell(func(r *recorder.Series) { r.State, r.Error = recorder.FileRefused, text })
+		return
+	}
+	files, err := s.pending()
+	if err == nil && len(files) == 0 && len(s.book.sent) == 0 && !s.holdsPlaylist() {
+		_ = tell(func(r *recorder.Series) { r.State, r.Size, r.Error = recorder.FileEmpty, 0, "nothing was recorded" })
+		return
+	}
+	began := time.Now()
+	s.giveUp = func(f *failure) bool {
+		limit, most := f.class.tries(), s.entry.spool.opts.GiveUpAfter
+		return (limit > 0 && f.tries[f.class] >= limit) || (most > 0 && time.Since(began) >= most)
+	}
+	before := s.result(&rec).Retries
+	s.onChange = func() {
+		text, retries := s.last, before+s.retries
+		_ = tell(func(r *recorder.Series) { r.State, r.Error, r.Retries = recorder.FilePending, text, retries })
+	}
+	_ = tell(func(r *recorder.Series) { r.State = recorder.FileUploading })
+	s.run(ctx, &watch{every: lookEvery}, true)
+	s.conclude(ctx, rec, before, changes)
+}
+
+// conclude says how it ended, and empties the spool of a series that arrived.
+func (s *series) conclude(ctx context.Context, rec recorder.Recording, before int, changes chan<- change) {
+	state, text := s.state(ctx)
+	manifest := ""
+	if state == recorder.FileDelivered {
+		s.account(&rec, state, text, before)
+		var note string
+		manifest, note = s.manifest(ctx, rec)
+		text = joinNotes(s.book.set.Why, note)
+		if ctx.Err() != nil && note != "" {
+			state = recorder.FilePending
+		}
+	} else if s.book.set != nil {
+		text = joinNotes(s.book.set.Why, text)
+	}
+	saved := make(chan error, 1)
+	changes <- change{func(r *recorder.Recording) {
+		s.account(r, state, text, before)
+		s.result(r).ManifestLocation = manifest
+	}, saved}
+	if err := <-saved; err != nil {
+		s.log.Error("the state of the series cannot be noted; it stays in the spool", zap.Error(err))
+		return
+	}
+	if state == recorder.FileDelivered {
+		s.sweep()
+	}
+}
+
+// state is what came of the delivery, with the reason where it is not all there.
+func (s *series) state(ctx context.Context) (recorder.FileState, string) {
+	files, err := s.pending()
+	switch {
+	case err != nil:
+		return recorder.FileRefused, s.scrub.Text(err.Error())
+	case ctx.Err() != nil && (len(files) > 0 || s.waiting() != ""):
+		return recorder.FilePending, s.last
+	case len(files) > 0:
+		return recorder.FileRefused, s.last
+	case s.waiting() != "":
+		return recorder.FileRefused, s.waiting()
+	case s.book.set == nil:
+		return recorder.FileEmpty, "nothing was recorded"
+	default:
+		return recorder.FileDelivered, ""
+	}
+}
+
+// waiting says which playlist names a file that nobody has.
+func (s *series) waiting() string {
+	for _, name := range []string{s.names.Main, s.names.Live} {
+		if name == "" {
+			continue
+		}
+		text, err := os.ReadFile(s.dir() + "/" + name)
+		if err != nil {
+			continue
+		}
+		if missing := s.missing(localFile{name: name, text: text}); missing != "" {
+			return name + ": names " + missing + ", which the storage does not have"
+		}
+	}
+	return ""
+}
+
+func (s *series) holdsPlaylist() bool {
+	_, err := os.Stat(s.dir() + "/" + s.names.Main)
+	return s.names.Main != "" && err == nil
+}
+
+// result is this series' part of a recording.
+func (s *series) result(rec *recorder.Recording) *recorder.Series {
+	if s.images {
+		return &rec.Images[s.i].Series
+	}
+	return &rec.Segments[s.i].Series
+}
+
+// savedState is what is on disk of it, which alone counts.
+func (s *series) savedState() recorder.FileState {
+	saved := s.task.Recording
+	if (s.images && s.i >= len(saved.Images)) || (!s.images && s.i >= len(saved.Segments)) {
+		return ""
+	}
+	return s.result(&saved).State
+}
+
+// account fills the result from the book.
+func (s *series) account(rec *recorder.Recording, state recorder.FileState, text string, before int) {
+	r := s.result(rec)
+	r.State, r.Error, r.Retries = state, text, before+s.retries
+	count, size := s.book.media()
+	if !s.replaced && (state == recorder.FileDelivered || size > r.Size) { // of replaced images the book knows the last one
+		r.Size = size
+	}
+	r.Backup = s.book.set != nil && s.book.set.Backup
+	if s.images {
+		o := &rec.Images[s.i]
+		o.FilenamePrefix, o.ImageCount = s.book.set.name(s.names.Prefix), max(o.ImageCount, count)
+		return
+	}
+	o := &rec.Segments[s.i]
+	o.SegmentCount = max(o.SegmentCount, count)
+	o.PlaylistName, o.PlaylistLocation = s.book.set.name(s.names.Main), s.book.sent[s.names.Main].Location
+	o.LivePlaylistName, o.LivePlaylistLocation = s.book.set.name(s.names.Live), s.book.sent[s.names.Live].Location
+}
+
+// manifest stores <playlist>.json or <prefix>.json beside the series.
+func (s *series) manifest(ctx context.Context, rec recorder.Recording) (location, note string) {
+	name := cmp.Or(s.names.Main, strings.TrimSuffix(s.names.Prefix, "/"))
+	if s.silent || name == "" {
+		return "", ""
+	}
+	where := s.route.where(s.book.set.Backup)
+	pause := s.entry.spool.opts.backoff()
+	for try := 1; ; try++ {
+		err := func() error {
+			st, err := s.route.open(ctx, s.entry.spool.opts, s.book.set.Backup)
+			if err != nil {
+				return err
+			}
+			full, err := where.name(s.book.set.name(name) + ".json")
+			if err == nil {
+				location, err = s.entry.putManifest(ctx, st, s.dirName, full, s.describe(rec))
+			}
+			return err
+		}()
+		if err == nil {
+			return location, ""
+		}
+		note = s.scrub.Text(manifestFault(err).Error())
+		if try >= manifestTries || ctx.Err() != nil {
+			s.log.Warn("manifest given up", zap.String("error", note))
+			return "", note
+		}
+		sleep(ctx, pause.NextBackOff())
+	}
+}
+
+func (s *series) describe(rec recorder.Recording) Manifest {
+	r := s.result(&rec)
+	m := manifestOf(rec, r.StartedAt, r.EndedAt)
+	parts := []ManifestPart{}
+	for _, name := range s.book.order {
+		if f := s.book.sent[name]; !isPlaylist(name) {
+			parts = append(parts, ManifestPart{
+				Filename: s.book.set.name(name), Location: f.Location, Timestamp: f.Modified.UTC(), Size: f.Size, SHA256: f.SHA256,
+			})
+		}
+	}
+	if s.images {
+		m.Images = parts
+		return m
+	}
+	o := rec.Segments[s.i]
+	m.Playlists = []ManifestPlaylist{{
+		Filename: o.PlaylistName, Location: o.PlaylistLocation, Size: o.Size, Duration: o.Duration, Segments: parts,
+	}}
+	return m
+}
+
+// sweep removes what is delivered; the book stays until the entry is freed.
+func (s *series) sweep() {
+	if err := os.RemoveAll(s.dir()); err != nil {
+		s.log.Warn("a delivered series cannot be removed from the spool", zap.Error(err))
+	}
+}
