@@ -57,17 +57,15 @@ func fileInfo(f recorder.FileResult) *livekit.FileInfo {
 func streamInfo(s recorder.StreamResult) *livekit.StreamInfo {
 	info := &livekit.StreamInfo{
 		Url: s.URL, StartedAt: s.StartedAt, EndedAt: s.EndedAt, Duration: s.Duration,
-		LastRetryAt: s.LastRetryAt, Retries: uint32(min(max(s.Retries, 0), math.MaxInt32)),
+		LastRetryAt: s.LastRetryAt, Retries: uint32(min(max(s.Retries, 0), math.MaxInt32)), Error: recorder.ScrubText(s.Error),
 	}
 	switch s.State {
 	case recorder.StreamFinished:
 		info.Status = livekit.StreamInfo_FINISHED
 	case recorder.StreamFailed:
 		info.Status = livekit.StreamInfo_FAILED
-		info.Error = recorder.ScrubText(s.Error)
 	default: // one that connects again is active to LiveKit, with an error while it does
 		info.Status = livekit.StreamInfo_ACTIVE
-		info.Error = recorder.ScrubText(s.Error)
 	}
 	return info
 }

@@ -36,6 +36,9 @@ func (s *Service) stop(ctx context.Context, rec recorder.Recording) (*livekit.Eg
 	if err != nil {
 		return nil, twirpError(err)
 	}
+	if rec.Status == recorder.StatusActive { // the stop is stored, and nothing takes it back
+		rec.Status = recorder.StatusEnding
+	}
 	return Info(rec), nil
 }
 
