@@ -112,13 +112,16 @@ func (w *Worker) deliverOrphan(ctx context.Context, entry SpoolEntry, rec Record
 // ended: until then its owner's reports would overwrite them. False when a
 // later life of this worker must try again.
 func (w *Worker) amend(ctx context.Context, rec Recording, log *zap.Logger) bool {
-	files := slices.DeleteFunc(slices.Clone(rec.Files), func(f FileResult) bool { return f.State == FileEmpty })
-	if len(files) == 0 {
+	rec = rec.Clone()
+	rec.Files = slices.DeleteFunc(rec.Files, func(f FileResult) bool { return f.State == FileEmpty })
+	rec.Segments = slices.DeleteFunc(rec.Segments, func(s SegmentsResult) bool { return s.State == FileEmpty })
+	rec.Images = slices.DeleteFunc(rec.Images, func(s ImagesResult) bool { return s.State == FileEmpty })
+	if len(rec.results()) == 0 {
 		return true
 	}
 	told := false
 	for {
-		err := w.Queue.Amend(ctx, rec.ID, files)
+		err := w.Queue.Amend(ctx, rec.ID, rec)
 		if err == nil || errors.Is(err, ErrNotFound) {
 			return true
 		}

@@ -17,8 +17,9 @@ type Queue interface {
 	// lapsed or belongs to an earlier life of this worker. ErrNotFound for a job
 	// nobody knows, ErrConflict for one that ended or that another worker has.
 	Adopt(ctx context.Context, id string) (Lease, error)
-	// Amend changes the files of a job that ended: one arrived after all.
-	Amend(ctx context.Context, id string, files []FileResult) error
+	// Amend changes the files, segments and images of a job that ended to those of
+	// late, which arrived after all. Others stay.
+	Amend(ctx context.Context, id string, late Recording) error
 }
 
 // Placer is a Queue that gives a new job straight to this worker: it is enqueued

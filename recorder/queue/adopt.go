@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"tapedeck/recorder"
 )
@@ -50,9 +51,9 @@ func (q *Queue) Adopt(ctx context.Context, id string) (recorder.Lease, error) {
 	return l, nil
 }
 
-// Amend changes the files of a job that ended, by their names; a name that is
-// not there yet is added. Nothing new is no event.
-func (q *Queue) Amend(ctx context.Context, id string, files []recorder.FileResult) error {
+// Amend changes the files, segments and images of a job that ended, by their names;
+// a name that is not there yet is added. Nothing new is no event.
+func (q *Queue) Amend(ctx context.Context, id string, late recorder.Recording) error {
 	for {
 		s, err := q.load(ctx, id)
 		if err != nil {
@@ -64,10 +65,9 @@ func (q *Queue) Amend(ctx context.Context, id string, files []recorder.FileResul
 		if !s.status.Ended() {
 			return recorder.Errorf(recorder.CodeConflict, "job %s did not end yet: it is %s", id, s.status)
 		}
-		before := compose(s.rec.Files)
-		rec := s.rec.Clone()
-		rec.Files = merge(rec.Files, files)
-		if compose(rec.Files) == before {
+		before, rec := composeRecording(s.rec), s.rec.Clone()
+		amend(&rec, scrubResults(late, recorder.ScrubText))
+		if composeRecording(rec) == before {
 			return nil
 		}
 		rec.UpdatedAt = q.opts.Now().UnixNano()
@@ -85,17 +85,20 @@ func (q *Queue) Amend(ctx context.Context, id string, files []recorder.FileResul
 	}
 }
 
-func merge(old, more []recorder.FileResult) []recorder.FileResult {
-next:
-	for _, f := range more {
-		f.Error = recorder.ScrubText(f.Error)
-		for i := range old {
-			if old[i].Filename == f.Filename {
-				old[i] = f
-				continue next
-			}
+func amend(rec *recorder.Recording, late recorder.Recording) {
+	rec.Files = merge(rec.Files, late.Files, func(f recorder.FileResult) string { return f.Filename })
+	rec.Segments = merge(rec.Segments, late.Segments, func(s recorder.SegmentsResult) string { return s.PlaylistName })
+	rec.Images = merge(rec.Images, late.Images, func(s recorder.ImagesResult) string { return s.FilenamePrefix })
+}
+
+func merge[T any](old, more []T, name func(T) string) []T {
+	for _, m := range more {
+		i := slices.IndexFunc(old, func(o T) bool { return name(o) == name(m) })
+		if i < 0 {
+			old = append(old, m)
+		} else {
+			old[i] = m
 		}
-		old = append(old, f)
 	}
 	return old
 }

@@ -274,22 +274,7 @@ func (l *lease) own(rec recorder.Recording) recorder.Recording {
 	rec.CreatedAt = l.before.CreatedAt
 	scrub := l.scrubber()
 	rec.Error = scrub.Error(rec.Error)
-	for i := range rec.Files {
-		rec.Files[i].Error = scrub.Text(rec.Files[i].Error)
-		rec.Files[i].Location = scrub.Text(rec.Files[i].Location)
-		rec.Files[i].ManifestLocation = scrub.Text(rec.Files[i].ManifestLocation)
-	}
-	for i := range rec.Streams {
-		rec.Streams[i].Error = scrub.Text(rec.Streams[i].Error)
-	}
-	for i := range rec.Segments {
-		s := &rec.Segments[i]
-		s.Error, s.PlaylistLocation = scrub.Text(s.Error), scrub.Text(s.PlaylistLocation)
-		s.LivePlaylistLocation = scrub.Text(s.LivePlaylistLocation)
-	}
-	for i := range rec.Images {
-		rec.Images[i].Error = scrub.Text(rec.Images[i].Error)
-	}
+	rec = scrubResults(rec, scrub.Text)
 	if rec.Diagnosis != nil {
 		d := *rec.Diagnosis
 		d.Console = append([]string(nil), d.Console...)
@@ -298,6 +283,27 @@ func (l *lease) own(rec recorder.Recording) recorder.Recording {
 		}
 		d.PageError, d.NetError = scrub.Text(d.PageError), scrub.Text(d.NetError)
 		rec.Diagnosis = &d
+	}
+	return rec
+}
+
+// scrubResults gives a recording whose results quote nothing that text would hide.
+func scrubResults(rec recorder.Recording, text func(string) string) recorder.Recording {
+	rec = rec.Clone()
+	for i := range rec.Files {
+		f := &rec.Files[i]
+		f.Error, f.Location, f.ManifestLocation = text(f.Error), text(f.Location), text(f.ManifestLocation)
+	}
+	for i := range rec.Streams {
+		rec.Streams[i].Error = text(rec.Streams[i].Error)
+	}
+	for i := range rec.Segments {
+		s := &rec.Segments[i]
+		s.Error, s.PlaylistLocation = text(s.Error), text(s.PlaylistLocation)
+		s.LivePlaylistLocation = text(s.LivePlaylistLocation)
+	}
+	for i := range rec.Images {
+		rec.Images[i].Error = text(rec.Images[i].Error)
 	}
 	return rec
 }

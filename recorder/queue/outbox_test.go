@@ -135,7 +135,7 @@ func TestOutboxIsKilled(t *testing.T) {
 		}
 		require.NoError(t, q.Enqueue(t.Context(), job))
 		require.NoError(t, q.Stop(t.Context(), job.ID, ""))
-		late := []recorder.FileResult{{Filename: "late.mp4", State: recorder.FileDelivered}}
+		late := recorder.Recording{Files: []recorder.FileResult{{Filename: "late.mp4", State: recorder.FileDelivered}}}
 		require.NoError(t, q.Amend(t.Context(), job.ID, late))
 		if i%8 == 7 { // in the middle of whatever it does
 			victim := i / 8 % 2

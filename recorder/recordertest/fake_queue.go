@@ -26,13 +26,13 @@ type FakeQueue struct {
 	claims  atomic.Int64
 
 	mu     sync.Mutex
-	amends map[string][]recorder.FileResult
+	amends map[string]recorder.Recording
 	placed map[string]*FakeLease
 }
 
 func (q *FakeQueue) init() {
 	q.once.Do(func() {
-		q.waiting, q.amends = make(chan *FakeLease, 1024), map[string][]recorder.FileResult{}
+		q.waiting, q.amends = make(chan *FakeLease, 1024), map[string]recorder.Recording{}
 		q.placed = map[string]*FakeLease{}
 	})
 }
@@ -109,7 +109,7 @@ func (q *FakeQueue) Adopt(_ context.Context, id string) (recorder.Lease, error) 
 }
 
 // Amend implements recorder.Queue.
-func (q *FakeQueue) Amend(_ context.Context, id string, files []recorder.FileResult) error {
+func (q *FakeQueue) Amend(_ context.Context, id string, late recorder.Recording) error {
 	q.init()
 	if q.OnAmend != nil {
 		if err := q.OnAmend(id); err != nil {
@@ -118,12 +118,15 @@ func (q *FakeQueue) Amend(_ context.Context, id string, files []recorder.FileRes
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.amends[id] = slices.Clone(files)
+	q.amends[id] = late.Clone()
 	return nil
 }
 
 // Amended gives the files that were last amended.
-func (q *FakeQueue) Amended(id string) []recorder.FileResult {
+func (q *FakeQueue) Amended(id string) []recorder.FileResult { return q.AmendedTo(id).Files }
+
+// AmendedTo gives what was last amended.
+func (q *FakeQueue) AmendedTo(id string) recorder.Recording {
 	q.init()
 	q.mu.Lock()
 	defer q.mu.Unlock()

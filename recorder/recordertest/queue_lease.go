@@ -116,11 +116,18 @@ func queueAmend(t *testing.T, f QueueFixture) {
 	require.NoError(t, q.Enqueue(ctx, WebJob("late")))
 	l := claim(t, q)
 	file := recorder.FileResult{Filename: "talks/late.mp4", State: recorder.FileDelivered, Size: 7}
-	require.ErrorIs(t, q.Amend(ctx, "late", []recorder.FileResult{file}), recorder.ErrConflict)
-	require.ErrorIs(t, q.Amend(ctx, "unknown", nil), recorder.ErrNotFound)
+	require.ErrorIs(t, q.Amend(ctx, "late", recorder.Recording{Files: []recorder.FileResult{file}}), recorder.ErrConflict)
+	require.ErrorIs(t, q.Amend(ctx, "unknown", recorder.Recording{}), recorder.ErrNotFound)
 	require.NoError(t, l.Finish(ctx, with(l.Recording(), recorder.StatusFailed)))
 	more := recorder.FileResult{Filename: "talks/late.part2.mp4", State: recorder.FileDelivered}
-	require.NoError(t, q.Amend(ctx, "late", []recorder.FileResult{file, more}))
+	late := recorder.Recording{
+		Files:    []recorder.FileResult{file, more},
+		Segments: []recorder.SegmentsResult{{PlaylistName: "late.m3u8", Series: recorder.Series{State: recorder.FileDelivered}}},
+		Images:   []recorder.ImagesResult{{FilenamePrefix: "late", Series: recorder.Series{State: recorder.FileDelivered}}},
+	}
+	require.NoError(t, q.Amend(ctx, "late", late))
+	assert.Equal(t, late.Segments, one(t, q, "late").Segments)
+	assert.Equal(t, late.Images, one(t, q, "late").Images)
 	assert.Equal(t, []recorder.FileResult{file, more}, one(t, q, "late").Files)
 	assert.Equal(t, recorder.StatusFailed, one(t, q, "late").Status)
 }
