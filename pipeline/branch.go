@@ -124,6 +124,9 @@ func (p *Pipeline) pushPicture(b *gst.Buffer, at, duration time.Duration, insist
 	for _, e := range encoders {
 		e.pushPicture(b, at, duration)
 	}
+	for _, i := range p.images {
+		i.offer(b, at, duration)
+	}
 	return true
 }
 

@@ -1,12 +1,13 @@
 // Package pipeline turns what an X display shows and what a PulseAudio server
-// plays into files and RTMP streams. It is the only package that knows
-// GStreamer.
+// plays into files, HLS segments, pictures, and RTMP and SRT streams. It is the
+// only package that knows GStreamer.
 //
 // One Pipeline is several small GStreamer pipelines with Go between them:
 //
 //	ximagesrc → [grid, BGRx → I420] ─┬→ H.264 encoder ─┬→ file (mux, filesink)
-//	                                 └→ VP8 encoder    ├→ file
-//	pulsesrc  → [sound line]        ─┬→ AAC encoder   ─┤
+//	                                 ├→ VP8 encoder    ├→ file
+//	                                 └→ images (JPEG)  │
+//	pulsesrc  → [sound line]        ─┬→ AAC encoder   ─┼→ [segments and playlists]
 //	                                 └→ Opus encoder   └→ stream (one pipeline a connection)
 //
 // What stands in brackets is ours: captured frames are put on an exact

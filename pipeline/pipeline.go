@@ -52,6 +52,7 @@ type Pipeline struct {
 	files []*fileOutput
 
 	segments []*segmentOutput
+	images   []*imageOutput
 
 	ran, beginCalled atomic.Bool
 	capturing        chan struct{} // closed when Run has started the sources
@@ -142,6 +143,13 @@ func (p *Pipeline) newOutput(o recorder.Output) error {
 		}
 		p.segments = append(p.segments, s)
 		return nil
+	case recorder.KindImages:
+		i, err := p.newImageOutput(o)
+		if err != nil {
+			return err
+		}
+		p.images = append(p.images, i)
+		return nil
 	default:
 		return recorder.Errorf(recorder.CodeInvalid, "output %s: no such kind %q", o.ID, o.Kind)
 	}
@@ -169,6 +177,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 	for _, s := range p.segments {
 		go p.watch(s.failed, s.err)
+	}
+	for _, i := range p.images {
+		go p.watch(i.failed, i.err)
 	}
 	p.mu.Lock()
 	for _, s := range p.streams {
@@ -224,6 +235,11 @@ func (p *Pipeline) check() error {
 	}
 	for _, s := range p.segments {
 		if err := s.check(); err != nil {
+			return err
+		}
+	}
+	for _, i := range p.images {
+		if err := i.check(); err != nil {
 			return err
 		}
 	}
@@ -309,14 +325,9 @@ func (p *Pipeline) Begin(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, f := range p.files {
-		if err := f.start(); err != nil {
-			p.fail(err)
-			return err
-		}
-	}
-	for _, s := range p.segments {
-		s.start(p.begun)
+	if err := p.startOutputs(); err != nil {
+		p.fail(err)
+		return err
 	}
 	if p.video != nil {
 		p.video.open.Store(true)
@@ -324,6 +335,23 @@ func (p *Pipeline) Begin(ctx context.Context) error {
 		p.began(p.time.now())
 	}
 	return p.await(ctx, p.begun)
+}
+
+func (p *Pipeline) startOutputs() error {
+	for _, f := range p.files {
+		if err := f.start(); err != nil {
+			return err
+		}
+	}
+	for _, s := range p.segments {
+		s.start(p.begun)
+	}
+	for _, i := range p.images {
+		if err := i.start(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *Pipeline) await(ctx context.Context, c <-chan struct{}) error {
@@ -393,11 +421,17 @@ func (p *Pipeline) finish(video, audio <-chan struct{}) {
 	p.endEncoders(deadline)
 
 	var outputs sync.WaitGroup
+	end := func(finish func(deadline <-chan time.Time) error) {
+		outputs.Go(func() { p.fail(finish(time.After(time.Until(deadline)))) })
+	}
 	for _, f := range p.files {
-		outputs.Go(func() { p.fail(f.finish(time.After(time.Until(deadline)))) })
+		end(f.finish)
 	}
 	for _, s := range p.segments {
-		outputs.Go(func() { p.fail(s.finish(time.After(time.Until(deadline)))) })
+		end(s.finish)
+	}
+	for _, i := range p.images {
+		end(i.finish)
 	}
 	for _, s := range streams {
 		outputs.Go(func() { s.end(p.hurry) })

@@ -20,8 +20,12 @@ func (p *Pipeline) Snapshot() recorder.Snapshot {
 		s.Stats.Bytes = max(s.Stats.Bytes, o.Bytes)
 	}
 	for _, out := range p.segments {
-		o := out.snapshot(startedAt)
-		s.Series = append(s.Series, o)
+		s.Series = append(s.Series, out.snapshot(startedAt))
+	}
+	for _, out := range p.images {
+		s.Series = append(s.Series, out.snapshot(startedAt))
+	}
+	for _, o := range s.Series {
 		s.Stats.Bytes = max(s.Stats.Bytes, o.Bytes)
 	}
 	for _, st := range streams {
