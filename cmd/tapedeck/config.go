@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tapedeck/recorder"
+	"tapedeck/recorder/webhook"
 )
 
 // Config is the configuration of every verb: one strict YAML file, then
@@ -26,7 +26,10 @@ type Config struct {
 	Storage StorageConfig `yaml:"storage" envPrefix:"STORAGE_"`
 	Chrome  ChromeConfig  `yaml:"chrome" envPrefix:"CHROME_"`
 	LiveKit LiveKitConfig `yaml:"livekit" envPrefix:"LIVEKIT_"`
+	HTTP    HTTPConfig    `yaml:"http" envPrefix:"HTTP_"`
 	Log     LogConfig     `yaml:"log" envPrefix:"LOG_"`
+
+	Webhooks WebhooksConfig `yaml:"webhooks" envPrefix:"WEBHOOKS_"`
 }
 
 // RedisConfig is the queue.
@@ -71,14 +74,6 @@ type ChromeConfig struct {
 	Flags   []string `yaml:"flags" env:"FLAGS"`     // more command line flags
 }
 
-// LiveKitConfig is the server of rooms whose job names none, and the key that
-// lets recorders in.
-type LiveKitConfig struct {
-	URL       string `yaml:"url" env:"URL"`
-	APIKey    string `yaml:"api_key" env:"API_KEY"`
-	APISecret string `yaml:"api_secret" env:"API_SECRET"`
-}
-
 // LogConfig is the log on stderr.
 type LogConfig struct {
 	Level  string `yaml:"level" env:"LEVEL"`
@@ -99,6 +94,8 @@ func defaultConfig() Config {
 		Spool:  filepath.Join(stateDir(), "spool"),
 		Chrome: ChromeConfig{Sandbox: true, User: "tapedeck"},
 		Log:    LogConfig{Level: "info"},
+
+		Webhooks: WebhooksConfig{GiveUpAfter: webhook.DefaultGiveUpAfter},
 	}
 }
 
@@ -182,12 +179,7 @@ func (c Config) validate() error {
 	if c.Storage.S3 != (S3Config{}) && c.Storage.S3.Bucket == "" {
 		wrong("storage.s3.bucket", "", "name the bucket")
 	}
-	if (c.LiveKit.APIKey == "") != (c.LiveKit.APISecret == "") {
-		problems = append(problems, errors.New("livekit.api_secret: belongs with livekit.api_key: set both, or neither for jobs that bring their own tokens"))
-	}
-	if raw := c.LiveKit.URL; raw != "" && !slices.ContainsFunc([]string{"ws://", "wss://", "http://", "https://"}, func(s string) bool { return strings.HasPrefix(raw, s) }) {
-		wrong("livekit.url", recorder.RedactURL(raw), "write ws://host:7880 or wss://host")
-	}
+	problems = append(problems, c.validateDoors(wrong)...)
 	if !filepath.IsAbs(c.Spool) {
 		wrong("spool", c.Spool, "use an absolute path")
 	}

@@ -38,7 +38,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Check the machine and say how to mend what is missing",
 		Long: `Check what a worker needs: Chrome and its sandbox, the X and sound servers, every
 GStreamer element that is used, fonts, shared memory, disk space, the queue, the
-storage and, where one is configured, the LiveKit server. Exit code 1 when something is missing.
+storage and, where they are configured, the LiveKit server, over HTTP and over
+Redis, and the address of the egress API. Exit code 1 when something is missing.
 
 With --quick it is a health check: a Redis that is away and a disk that fills up
 are told, but only a spool that cannot be used is a failure, for whoever restarts
@@ -79,8 +80,14 @@ func (a *app) examine(ctx context.Context, quick bool) []finding {
 		findings = append(findings, finding{Name: f.Name, OK: f.OK, Detail: f.Detail, Remedy: f.Remedy})
 	}
 	findings = append(findings, examineGStreamer(), a.examineStorage(ctx), examineTemplate())
-	if a.config.LiveKit != (LiveKitConfig{}) { // web pages need none
+	if a.config.LiveKit.URL != "" || a.config.LiveKit.hasKey() { // web pages need none
 		findings = append(findings, a.examineLiveKit(ctx))
+	}
+	if a.config.LiveKit.Enabled {
+		findings = append(findings, a.examineServer(ctx))
+	}
+	if a.config.HTTP.Listen != "" {
+		findings = append(findings, a.examineHTTP())
 	}
 	return findings
 }

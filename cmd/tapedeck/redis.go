@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"maps"
 	"net/url"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -52,5 +54,5 @@ func (c Config) secrets() []string {
 		}
 	}
 	s3 := c.Storage.S3
-	return append(all, s3.AccessKey, s3.Secret, s3.SessionToken, c.LiveKit.APISecret)
+	return slices.AppendSeq(append(all, s3.AccessKey, s3.Secret, s3.SessionToken, c.LiveKit.APISecret), maps.Values(c.LiveKit.Keys))
 }

@@ -26,6 +26,7 @@ type workerFlags struct {
 	maxJobs  int
 	output   string
 	embedded string
+	livekit  bool
 }
 
 func (a *app) workerCommand() *cobra.Command {
@@ -38,15 +39,23 @@ its own.
 
 SIGTERM drains: no new job is taken, running recordings go on for drain_timeout
 and are then finalised and uploaded. A second SIGTERM finalises them at once.
-Uploads that are not done by then go on when the worker is started again.`,
+Uploads that are not done by then go on when the worker is started again.
+
+With --livekit it takes the place of LiveKit's egress service: the livekit-server
+on the same Redis sends its recordings here. With --http it serves the same API
+itself. Both need livekit.api_key and livekit.api_secret (docs/livekit.md).`,
 		Example: `  TAPEDECK_REDIS_URL=redis://localhost:6379 tapedeck worker
-  tapedeck worker --embedded-redis --output-dir recordings`,
+  tapedeck worker --embedded-redis --output-dir recordings
+  tapedeck worker --livekit                     # behind livekit-server
+  tapedeck worker --http 127.0.0.1:7980         # LiveKit's egress API without one`,
 		Args: argsExactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.worker(cmd, f)
 		},
 	}
 	redisFlag(cmd)
+	httpFlag(cmd, "off")
+	cmd.Flags().BoolVar(&f.livekit, "livekit", false, "stand in for LiveKit's egress service: answer the livekit-server on the same Redis")
 	cmd.Flags().IntVar(&f.maxJobs, "max-jobs", 0, "recordings at once (default: one per two cores)")
 	cmd.Flags().StringVar(&f.output, "output-dir", "", "where files go whose job names no storage (default: recordings beside the spool)")
 	cmd.Flags().StringVar(&f.embedded, "embedded-redis", "", "run a Redis in this process, for trying: its jobs are gone when it ends")
@@ -55,13 +64,7 @@ Uploads that are not done by then go on when the worker is started again.`,
 }
 
 func (a *app) worker(cmd *cobra.Command, f workerFlags) error {
-	if cmd.Flags().Changed("max-jobs") {
-		a.config.Worker.MaxJobs = f.maxJobs
-		if err := a.config.validate(); err != nil {
-			return err
-		}
-	}
-	if err := a.redisConfig(cmd); err != nil {
+	if err := a.workerConfig(cmd, f); err != nil {
 		return err
 	}
 	log := a.logger(a.err, recorder.NewScrubber(recorder.Job{}, a.config.secrets()...)).With(zap.String("worker", a.config.Worker.ID))
@@ -83,8 +86,28 @@ func (a *app) worker(cmd *cobra.Command, f workerFlags) error {
 	return a.runWorker(ctx, hurry, storage, log)
 }
 
+// workerConfig puts the flags over the configuration.
+func (a *app) workerConfig(cmd *cobra.Command, f workerFlags) error {
+	if cmd.Flags().Changed("max-jobs") {
+		a.config.Worker.MaxJobs = f.maxJobs
+	}
+	a.config.LiveKit.Enabled = a.config.LiveKit.Enabled || f.livekit
+	if err := a.httpConfig(cmd); err != nil { // checks all of it
+		return err
+	}
+	for door, open := range map[string]bool{"--livekit": a.config.LiveKit.Enabled, "--http": a.config.HTTP.Listen != ""} {
+		if !open {
+			continue
+		}
+		if err := a.config.requireKey(door); err != nil {
+			return err
+		}
+	}
+	return a.redisConfig(cmd)
+}
+
 func (a *app) runWorker(ctx context.Context, hurry <-chan struct{}, storage upload.Storage, log *zap.Logger) error {
-	q, err := a.awaitQueue(ctx, log)
+	q, err := a.awaitQueue(ctx, a.config.Worker.ID, log)
 	if q == nil {
 		return err
 	}
@@ -103,6 +126,11 @@ func (a *app) runWorker(ctx context.Context, hurry <-chan struct{}, storage uplo
 		MaxDuration: c.MaxDuration, DrainTimeout: c.DrainTimeout, DeliverGrace: c.DeliverGrace,
 		Now: time.Now, Log: log,
 	}
+	doors, err := a.openDoors(ctx, q, w, log)
+	if err != nil {
+		return err
+	}
+	defer doors.close(ctx)
 	log.Info("worker is up", zap.Int("max_jobs", c.MaxJobs), zap.String("spool", spool.Dir()), zap.String("version", version))
 	stopBeating := a.beat(ctx, q, w, log)
 	defer stopBeating()
@@ -122,10 +150,10 @@ const (
 // awaitQueue tries until Redis is there: machines start in any order, and a
 // supervisor that gives up on a worker would leave its spool undelivered. The
 // queue is nil when the URL is wrong, or, without an error, when ctx ends first.
-func (a *app) awaitQueue(ctx context.Context, log *zap.Logger) (*queue.Queue, error) {
+func (a *app) awaitQueue(ctx context.Context, worker string, log *zap.Logger) (*queue.Queue, error) {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		// The queue outlives the drain's begin: running jobs report to their end.
-		q, err := a.openQueue(context.WithoutCancel(ctx), a.config.Worker.ID, log)
+		q, err := a.openQueue(context.WithoutCancel(ctx), worker, log)
 		if recorder.CodeOf(err) != recorder.CodeUnavailable {
 			return q, err
 		}

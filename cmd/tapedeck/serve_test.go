@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/livekit/protocol/auth"
+	"github.com/livekit/protocol/livekit"
+	lkwebhook "github.com/livekit/protocol/webhook"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder/recordertest"
+)
+
+const (
+	testKey    = "APIofTheTest"
+	testSecret = "a-secret-that-nobody-but-the-worker-has"
+)
+
+func withKey(t *testing.T) {
+	t.Helper()
+	t.Setenv("TAPEDECK_LIVEKIT_API_KEY", testKey)
+	t.Setenv("TAPEDECK_LIVEKIT_API_SECRET", testSecret)
+}
+
+// serving is a `tapedeck serve` in this process.
+type serving struct {
+	t      *testing.T
+	log    *output
+	cancel context.CancelFunc
+	ended  chan int
+	url    string
+}
+
+func serve(t *testing.T, args ...string) *serving {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &serving{t: t, log: &output{}, cancel: cancel, ended: make(chan int, 1)}
+	go func() {
+		s.ended <- verbTo(ctx, &output{}, s.log, append([]string{"serve", "--http", "127.0.0.1:0"}, args...)...)
+	}()
+	t.Cleanup(cancel)
+	s.says(`"serving"`)
+	_, rest, _ := strings.Cut(s.log.String(), `"address":"`)
+	s.url, _, _ = strings.Cut(rest, `"`)
+	return s
+}
+
+func (s *serving) says(text string) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return strings.Contains(s.log.String(), text) }, 20*time.Second, 5*time.Millisecond, "%s", s.log)
+}
+
+func (s *serving) stop() {
+	s.t.Helper()
+	s.cancel()
+	select {
+	case code := <-s.ended:
+		assert.Zero(s.t, code, s.log)
+	case <-time.After(20 * time.Second):
+		require.FailNow(s.t, "it does not end", "%s", s.log)
+	}
+}
+
+// receiver verifies webhooks as LiveKit's users do. While it is closed for business
+// it answers 503.
+type receiver struct {
+	*httptest.Server
+	open  atomic.Bool
+	got   chan *livekit.WebhookEvent
+	tries chan struct{}
+}
+
+func startReceiver(t *testing.T) *receiver {
+	t.Helper()
+	r := &receiver{got: make(chan *livekit.WebhookEvent, 16), tries: make(chan struct{}, 64)}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.tries <- struct{}{}
+		if !r.open.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		event, err := lkwebhook.ReceiveWebhookEvent(req, auth.NewSimpleKeyProvider(testKey, testSecret))
+		if assert.NoError(t, err) {
+			r.got <- event
+		}
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *receiver) next(t *testing.T) *livekit.WebhookEvent {
+	t.Helper()
+	select {
+	case e := <-r.got:
+		return e
+	case <-time.After(20 * time.Second):
+		require.FailNow(t, "no webhook arrives")
+		return nil
+	}
+}
+
+// TestWebhooksOverRestarts: what a receiver would not take arrives when everybody
+// has been restarted, in its order.
+func TestWebhooksOverRestarts(t *testing.T) {
+	redis := recordertest.StartRedis(t, recordertest.WithAppendOnly())
+	t.Setenv("TAPEDECK_REDIS_URL", redis.URL())
+	withKey(t)
+	r := startReceiver(t)
+	t.Setenv("TAPEDECK_WEBHOOKS_URLS", r.URL+"/hook?token=hidden")
+
+	first := serve(t)
+	code, _, errOut := verb(soon(t), "enqueue", "--url", "https://example.com", "--file", "a.mp4", "--id", "EG_1")
+	require.Zero(t, code, errOut)
+	code, _, errOut = verb(soon(t), "stop", "EG_1")
+	require.Zero(t, code, errOut)
+	<-r.tries
+	first.says("trying again later")
+	first.stop()
+	assert.NotContains(t, first.log.String(), "hidden")
+	redis.Restart()
+	r.open.Store(true)
+
+	second := serve(t)
+	assert.Equal(t, "egress_started", r.next(t).Event)
+	last := r.next(t)
+	assert.Equal(t, "egress_ended", last.Event)
+	assert.Equal(t, livekit.EgressStatus_EGRESS_ABORTED, last.EgressInfo.Status)
+	assert.Equal(t, "EG_1", last.EgressInfo.EgressId)
+	second.stop()
+	assert.Empty(t, r.got, "each once")
+}
+
+func TestWebhooksOfAJob(t *testing.T) {
+	embedded(t, "127.0.0.1:0")
+	withKey(t)
+	t.Setenv("TAPEDECK_LIVEKIT_KEYS", "APIother:another-secret-that-only-we-have")
+	r := startReceiver(t)
+	r.open.Store(true)
+	s := serve(t)
+	code := verbWith(t, `{"url": "https://example.com", "id": "EG_2", "file_outputs": [{"filepath": "a.mp4"}],
+		"webhooks": [{"url": "`+r.URL+`"}, {"url": "`+r.URL+`/lost", "signing_key": "APIunknown"}]}`, "enqueue", "-")
+	require.Zero(t, code)
+	assert.Equal(t, "egress_started", r.next(t).Event)
+	s.says(`\"APIunknown\" is not in the configuration`)
+	s.stop()
+}
+
+// verbWith is verb with something on standard input.
+func verbWith(t *testing.T, stdin string, args ...string) int {
+	t.Helper()
+	out := &output{}
+	root := (&app{in: strings.NewReader(stdin), out: out, err: out}).command()
+	root.SetArgs(args)
+	code := exitCode(root.ExecuteContext(soon(t)), out)
+	t.Log(out)
+	return code
+}
+
+func TestHealth(t *testing.T) {
+	embedded(t, "127.0.0.1:0")
+	withKey(t)
+	s := serve(t)
+	ask := func(method, path string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader("{}"))
+		require.NoError(t, err)
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(body)
+	}
+	code, body := ask(http.MethodGet, "/healthz")
+	assert.Equal(t, http.StatusOK, code)
+	assert.Equal(t, "ok\n", body)
+	code, _ = ask(http.MethodPost, "//twirp/livekit.Egress/ListEgress")
+	assert.Equal(t, http.StatusUnauthorized, code, "an SDK's slash too many leads nowhere else")
+	s.stop()
+
+	drained, shut := httptest.NewRecorder(), make(chan struct{})
+	close(shut)
+	health(drained, shut)
+	assert.Equal(t, http.StatusServiceUnavailable, drained.Code)
+}
+
+func TestDoorsNeedAKey(t *testing.T) {
+	embedded(t, "127.0.0.1:0")
+	for _, args := range [][]string{{"serve"}, {"worker", "--livekit"}, {"worker", "--http", "127.0.0.1:0"}} {
+		code, _, errOut := verb(soon(t), args...)
+		assert.Equal(t, exitUsage, code, args)
+		assert.Contains(t, errOut.String(), "needs livekit.api_key and livekit.api_secret", args)
+	}
+}
+
+func TestAnAddressThatIsTaken(t *testing.T) {
+	embedded(t, "127.0.0.1:0")
+	withKey(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = taken.Close() })
+	t.Setenv("TAPEDECK_SPOOL", diskSpool(t))
+	for _, name := range []string{"serve", "worker"} {
+		code, _, errOut := verb(soon(t), name, "--http", taken.Addr().String())
+		assert.Equal(t, exitFailed, code, name)
+		assert.Contains(t, errOut.String(), "http.listen", name)
+		assert.Contains(t, errOut.String(), "address already in use", name)
+		assert.Contains(t, errOut.String(), "--http", name)
+	}
+}
+
+func TestConfigurationOfDoors(t *testing.T) {
+	for name, c := range map[string]struct{ variable, value, says string }{
+		"no port":          {"HTTP_LISTEN", "localhost", `http.listen: "localhost": write host:port`},
+		"no number":        {"HTTP_LISTEN", "localhost:http", "http.listen"},
+		"no URL":           {"WEBHOOKS_URLS", "https://ok.example,ftp://example.com/?key=hidden", `webhooks.urls[1]: "ftp://example.com/?key=redacted"`},
+		"one twice":        {"WEBHOOKS_URLS", "https://a.example,https://a.example", "webhooks.urls[1]"},
+		"too short":        {"WEBHOOKS_GIVE_UP_AFTER", "1ms", "webhooks.give_up_after"},
+		"too long":         {"WEBHOOKS_GIVE_UP_AFTER", "200h", "webhooks.give_up_after"},
+		"a key for naught": {"LIVEKIT_KEYS", "APIx:", `livekit.keys: "APIx": give every key its secret`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withKey(t)
+			t.Setenv("TAPEDECK_"+c.variable, c.value)
+			code, _, errOut := verb(soon(t), "list")
+			assert.Equal(t, exitUsage, code)
+			assert.Contains(t, errOut.String(), c.says)
+			assert.NotContains(t, errOut.String(), "hidden")
+		})
+	}
+	t.Setenv("TAPEDECK_WEBHOOKS_URLS", "https://ok.example")
+	code, _, errOut := verb(soon(t), "list")
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, errOut.String(), "webhooks are signed: set livekit.api_key")
+}

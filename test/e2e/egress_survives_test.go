@@ -1,0 +1,86 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
+)
+
+// forever bounds how long a client may be shown what is not so any more.
+const forever = 30 * time.Second
+
+// webRequest records a page into the workers' own storage.
+func webRequest(page, file string) *livekit.WebEgressRequest {
+	return &livekit.WebEgressRequest{
+		Url: page, AwaitStartSignal: true, Options: &livekit.WebEgressRequest_Advanced{Advanced: small()},
+		FileOutputs: []*livekit.EncodedFileOutput{{Filepath: file, DisableManifest: true}},
+	}
+}
+
+// TestEgressSurvives has two workers behind a livekit-server, and takes away one
+// after the other whoever a running recording depends on.
+func TestEgressSurvives(t *testing.T) {
+	port, page := hookPort(t), recordertest.StartPage(t)
+	e := startEgressStage(t, hookURL(port))
+	e.node = e.startNode(e.rooms, e.rooms.apiURL(), port)
+	workers := map[string]*worker{}
+	for _, id := range []string{"w1", "w2"} {
+		workers[id] = e.startEgressWorker(id, 1, []string{"TAPEDECK_LIVEKIT_ENABLED=true"})
+	}
+	first := e.node.web(webRequest(page.URL+"/barcode", "first.mp4")).EgressId
+	awaitEgress(t, e.node, first, livekit.EgressStatus_EGRESS_ACTIVE, recordStart)
+	second := e.node.web(webRequest(page.URL+"/barcode", "second.mp4")).EgressId
+	awaitEgress(t, e.node, second, livekit.EgressStatus_EGRESS_ACTIVE, recordStart)
+	lost, other := workers[e.list(first).Worker], workers[e.list(second).Worker]
+	require.NotSame(t, lost, other, "the full one does not get it")
+	_, refused := e.node.try(nodeCall{Call: "web", URL: page.URL, Outputs: map[string]any{"file": map[string]any{"filepath": "third.mp4"}}})
+	require.NotNil(t, refused, "both are full")
+	t.Logf("with every slot taken a client is told: %+v", *refused)
+
+	e.node.stop(second)
+	awaitEgress(t, e.node, second, livekit.EgressStatus_EGRESS_COMPLETE, 20*time.Second)
+	e.node.requireWebhooks(second, livekit.EgressStatus_EGRESS_COMPLETE)
+
+	e.look()
+	lost.killTree()
+	killed := time.Now()
+	info := awaitInfo(t, e.node, first, "the takeover", forever, func(i *livekit.EgressInfo) bool {
+		return i.Status == livekit.EgressStatus_EGRESS_ACTIVE && strings.Contains(i.FileResults[0].Filename, "part2")
+	})
+	t.Logf("taken over %v after the worker's death", time.Since(killed))
+	assert.Equal(t, other.id, e.list(first).Worker)
+	assert.Positive(t, info.RetryCount)
+
+	require.NoError(t, e.rooms.Restart(t.Context()))
+	awaitEgress(t, e.node, first, livekit.EgressStatus_EGRESS_ACTIVE, forever)
+	e.redis.Restart()
+	e.awaitElapsed(first, e.state(first).Stats.Elapsed.Std()+2*time.Second)
+	awaitEgress(t, e.node, first, livekit.EgressStatus_EGRESS_ACTIVE, forever)
+	e.stopUntilHeard(first)
+	info = awaitEgress(t, e.node, first, livekit.EgressStatus_EGRESS_COMPLETE, 20*time.Second)
+	rec := e.awaitStatus(first, recorder.StatusComplete, time.Second)
+	m := probe(t, e.pool.stored(rec.Files[0].Filename))
+	assert.InDelta(t, m.duration(t), info.FileResults[0].Duration, float64(100*time.Millisecond), protojson.Format(info))
+	e.node.requireEnded(first)
+	e.requireNoProcess(other)
+}
+
+// stopUntilHeard stops an egress through servers that are just coming back.
+func (e *egressStage) stopUntilHeard(id string) {
+	e.t.Helper()
+	for deadline := time.Now().Add(forever); ; {
+		_, refused := e.node.try(nodeCall{Call: "stop", EgressID: id})
+		if refused == nil || refused.Code == "failed_precondition" {
+			return
+		}
+		require.True(e.t, time.Now().Before(deadline), "nobody stops it: %+v", refused)
+	}
+}
