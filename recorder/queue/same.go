@@ -43,7 +43,7 @@ func (e entry) webhooks() string {
 }
 
 // refused says why enqueue.lua or place.lua did not take a job.
-func refused(id, word string, value any) error {
+func refused(id, word string, value any) *recorder.Error {
 	if word == "twin" {
 		return recorder.Errorf(recorder.CodeConflict,
 			"job %s: job %v with the same source, layout and encoding did not end: stop it first, or leave reject_duplicates out", id, value)

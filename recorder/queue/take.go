@@ -97,13 +97,17 @@ func (q *Queue) takeFrom(ctx context.Context, e entry, before state, op string, 
 		group, q.opts.Worker, q.owner, e.id, op, before.rev, q.opts.LeaseTTL.Milliseconds(), q.opts.MaxAttempts,
 		q.opts.AbandonAfter.Milliseconds(), q.ownGrace(now).Milliseconds(), e.job.ID, string(status), composeRecording(next),
 		redacted, next.UpdatedAt, created, createdMillis(created), string(kind), eventsKept, mode, attempt,
-		scrubPayload(e.payload), deadKept, q.keys.same(), e.fingerprint(), e.webhooks(), sameKept)
+		scrubPayload(e.payload), deadKept, q.keys.same(), e.fingerprint(), e.webhooks(), sameKept,
+		flag(e.job.RejectDuplicates), q.keys.states())
 	if err != nil {
 		return nil, "", err
 	}
 	word, fence := verdict(answer)
-	if word != "ok" {
-		return nil, word, nil
+	if word == "twin" {
+		word, err = q.refuseTwin(ctx, e, before, refused(e.job.ID, word, fence))
+	}
+	if word != "ok" || err != nil {
+		return nil, word, err
 	}
 	l := newLease(q, e, decimal(integer(fence)), next)
 	l.op, l.created = op, created
@@ -121,6 +125,19 @@ func (q *Queue) takeFrom(ctx context.Context, e entry, before state, op string, 
 // recorded to the spool's recovery.
 func (q *Queue) ownGrace(now time.Time) time.Duration {
 	return max(0, 2*q.opts.LeaseTTL-now.Sub(q.born))
+}
+
+// refuseTwin ends a job that was added by hand and must not run beside another one.
+func (q *Queue) refuseTwin(ctx context.Context, e entry, before state, cause *recorder.Error) (string, error) {
+	rec := recorder.NewRecording(e.job, e.at())
+	created := decimal(rec.CreatedAt)
+	rec = recorder.ConcludeLost(rec, cause, recorder.EndInvalid, q.opts.Now().UnixNano())
+	word, err := q.finish(ctx, ending{mode: "rev", fence: "0", rev: before.rev, op: nonce(), entry: e, created: created, rec: rec})
+	if word == "ok" {
+		q.log.Warn("a duplicate was refused", zap.String("job", rec.ID), zap.String("reason", cause.Message))
+		word = "ended"
+	}
+	return word, err
 }
 
 // exhaust ends a job that was tried too often.

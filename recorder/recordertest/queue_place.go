@@ -124,6 +124,13 @@ func queueDuplicates(t *testing.T, f QueueFixture) {
 	f.Add(map[string]string{"id": "raw", "job": `{"url":"https://example.com/page","file_outputs":[{}]}`})
 	raw := claim(t, q)
 	refused("fourth", "raw")
+	f.Add(map[string]string{"id": "raw2", "job": `{"url":"https://example.com/page","file_outputs":[{}],"reject_duplicates":true}`})
+	noClaim(t, q, f.LeaseTTL)
+	rec := one(t, q, "raw2")
+	assert.Equal(t, recorder.StatusFailed, rec.Status)
+	assert.Equal(t, recorder.CodeConflict, rec.Error.Code)
+	assert.Contains(t, rec.Error.Message, "job raw ")
+	assert.Equal(t, recorder.FileEmpty, rec.Files[0].State)
 	require.NoError(t, raw.Finish(ctx, with(raw.Recording(), recorder.StatusComplete)))
 	require.NoError(t, q.Enqueue(ctx, alone("fourth")))
 }

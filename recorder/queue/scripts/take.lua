@@ -14,9 +14,11 @@
 -- ARGV[20] 'claim' or 'adopt'   ARGV[21] attempt              ARGV[22] scrubbed payload for a dead letter
 -- ARGV[23] dead letters kept                                  ARGV[24] key of a set without its fingerprint
 -- ARGV[25] fingerprint  ARGV[26] webhooks JSON, each '' when not known               ARGV[27] s a set is kept
+-- ARGV[28] '1' to refuse a twin of a job that has no state yet                      ARGV[29] key of a state without its id
 -- Answer: {'ok', fence}; {'changed'} look again; {'gone'} the entry is not there any more;
 -- {'ended'} the job ended, entry removed; {'duplicate'} dead-lettered; {'owned'} somebody has it;
--- {'later'} not to be had yet; {'exhausted'} tried too often, nothing changed.
+-- {'later'} not to be had yet; {'exhausted'} tried too often, nothing changed;
+-- {'twin', id} another job with the fingerprint did not end, nothing changed.
 local job, jobs, group, worker, entry = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[4]
 local ttl, adopt = tonumber(ARGV[7]), ARGV[20] == 'adopt'
 local h = redis.call('HMGET', job, 'status', 'owner', 'fence', 'entry', 'lease_until', 'worker', 'rev', 'op', 'tries')
@@ -77,6 +79,12 @@ if not adopt then
   end
   if tries > most then
     return { 'exhausted' }
+  end
+end
+if not status and ARGV[28] == '1' then
+  local other = twin(ARGV[24] .. ARGV[25], ARGV[29])
+  if other then
+    return { 'twin', other }
   end
 end
 fence = fence + 1
