@@ -85,9 +85,12 @@ func checkShape(f *Faults, at string, value any, t reflect.Type) {
 	if value == nil {
 		return
 	}
-	if t == reflect.TypeFor[Duration]() {
+	switch t {
+	case reflect.TypeFor[Duration]():
 		checkDuration(f, at, value)
 		return
+	case reflect.TypeFor[json.RawMessage]():
+		return // opaque
 	}
 	switch t.Kind() {
 	case reflect.Struct:
