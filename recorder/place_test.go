@@ -203,3 +203,45 @@ func overcommit(t *testing.T, y *yard, slots int) {
 	}
 	assert.Zero(t, y.worker.Load().Running)
 }
+
+// A recording that was taken up from the spool is served until it is delivered, and
+// what arrives for a job that ended without it is added, series included.
+func TestWorkerServesWhatItTakesUp(t *testing.T) {
+	inYard(t, func(y *yard) {
+		var served, serving []string
+		y.worker.Began = func(job recorder.Job) func() {
+			served, serving = append(served, job.ID), append(serving, job.ID)
+			return func() { serving = nil }
+		}
+		uploaded := make(chan struct{})
+		y.spool.OnDeliver = func(context.Context, recorder.Recording) recorder.FileState { <-uploaded; return "" }
+		y.left(func(*recorder.Recording) {}, true)
+		lease := y.adoptable()
+		y.start()
+		time.Sleep(time.Minute)
+		assert.Equal(t, []string{"a"}, serving)
+		assert.Zero(t, y.worker.Load().Running, "a delivery holds no slot")
+		close(uploaded)
+		y.finished(lease)
+		assert.Empty(t, serving)
+		assert.Equal(t, []string{"a"}, served)
+	})
+	inYard(t, func(y *yard) {
+		y.left(func(rec *recorder.Recording) {
+			rec.Status, rec.EndedAt = recorder.StatusEnding, 1
+			rec.Files = nil
+			rec.Segments = []recorder.SegmentsResult{
+				{PlaylistName: "a.m3u8", Series: recorder.Series{State: recorder.FileDelivered}},
+				{PlaylistName: "nothing.m3u8", Series: recorder.Series{State: recorder.FileEmpty}},
+			}
+			rec.Images = []recorder.ImagesResult{{FilenamePrefix: "a", Series: recorder.Series{State: recorder.FileDelivered}}}
+		}, false)
+		y.queue.OnAdopt = func(string) (recorder.Lease, error) { return nil, recorder.ErrConflict }
+		y.start()
+		synctest.Wait()
+		late := y.queue.AmendedTo("a")
+		require.Len(t, late.Segments, 1)
+		assert.Equal(t, "a.m3u8", late.Segments[0].PlaylistName)
+		assert.Len(t, late.Images, 1)
+	})
+}

@@ -46,8 +46,8 @@ func TestFingerprint(t *testing.T) {
 	} {
 		job := base()
 		change(&job)
-		print := fingerprint(job)
-		assert.NotContains(t, seen, print, name)
-		seen[print] = name
+		other := fingerprint(job)
+		assert.NotContains(t, seen, other, name)
+		seen[other] = name
 	}
 }

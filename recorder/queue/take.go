@@ -92,8 +92,10 @@ func (q *Queue) takeFrom(ctx context.Context, e entry, before state, op string, 
 		redacted = compose(e.job.Redacted())
 	}
 	answer, err := q.run(ctx, q.scripts.take,
-		[]string{q.keys.job(e.job.ID), q.keys.jobs(), q.keys.index(), q.keys.events(), q.keys.dead(), q.keys.pulse(),
-			q.keys.hooks(e.job.ID)},
+		[]string{
+			q.keys.job(e.job.ID), q.keys.jobs(), q.keys.index(), q.keys.events(), q.keys.dead(), q.keys.pulse(),
+			q.keys.hooks(e.job.ID),
+		},
 		group, q.opts.Worker, q.owner, e.id, op, before.rev, q.opts.LeaseTTL.Milliseconds(), q.opts.MaxAttempts,
 		q.opts.AbandonAfter.Milliseconds(), q.ownGrace(now).Milliseconds(), e.job.ID, string(status), composeRecording(next),
 		redacted, next.UpdatedAt, created, createdMillis(created), string(kind), eventsKept, mode, attempt,
@@ -179,8 +181,10 @@ func (q *Queue) finish(ctx context.Context, e ending) (string, error) {
 		e.reason = scrubReason(e.reason)
 	}
 	answer, err := q.run(ctx, q.scripts.finish,
-		[]string{q.keys.job(id), q.keys.jobs(), q.keys.index(), q.keys.events(), q.keys.commands(id), q.keys.dead(),
-			q.keys.hooks(id)},
+		[]string{
+			q.keys.job(id), q.keys.jobs(), q.keys.index(), q.keys.events(), q.keys.commands(id), q.keys.dead(),
+			q.keys.hooks(id),
+		},
 		e.mode, e.owner, e.fence, e.rev, e.op, group, e.entry.id, id, string(e.rec.Status), composeRecording(e.rec),
 		compose(e.entry.job.Redacted()), e.rec.UpdatedAt, e.created, createdMillis(e.created),
 		strconv.Itoa(int(q.opts.Retention/time.Second)), eventsKept, e.reason, payload, deadKept, e.worker, e.attempt,

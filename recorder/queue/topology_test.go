@@ -31,12 +31,26 @@ func live(t *testing.T, q *queue.Queue) {
 	assert.Equal(t, recorder.CommandStop, (<-l.Commands()).Kind)
 	require.NoError(t, q.Stop(ctx, "two", ""))
 	l.Abandon()
+	placed, err := q.Place(ctx, recordertest.WebJob("three"))
+	require.NoError(t, err)
+	receive := outbox(t, q, queue.OutboxOptions{Receivers: []string{"a"}, Webhooks: true})
+	told := make(chan recorder.Event, 1)
+	go func() { told <- nextEvent(t, receive) }()
+	beside := placed.Recording()
+	require.Eventually(t, func() bool { // it hears what happens after it began to listen
+		beside = as(beside, recorder.StatusStarting)
+		beside.Part++
+		require.NoError(t, placed.Report(ctx, beside))
+		return len(told) > 0
+	}, patience, 20*time.Millisecond)
+	assert.Equal(t, "three", (<-told).Recording.ID)
+	require.NoError(t, placed.Finish(ctx, as(beside, recorder.StatusFailed)))
 	require.NoError(t, q.Beat(ctx, queue.WorkerInfo{}))
 	adopted, err := q.Adopt(ctx, "one")
 	require.ErrorIs(t, err, recorder.ErrConflict, "%v", adopted) // it is this very life's
 	require.Eventually(t, func() bool {
 		found, err := q.List(ctx, recorder.Filter{})
-		return err == nil && len(found) == 2
+		return err == nil && len(found) == 3
 	}, patience, 50*time.Millisecond)
 }
 

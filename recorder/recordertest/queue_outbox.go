@@ -72,7 +72,8 @@ func outboxReceivers(t *testing.T, f OutboxFixture) {
 	job := WebJob("told")
 	job.Origin = []byte(`{"kind":"web"}`)
 	job.Webhooks = []recorder.Webhook{
-		{URL: "https://example.com/hook?key=hook-that-is-secret", Key: "k1"}, {URL: "https://example.com/other"},
+		{URL: "https://example.com/hook?key=hook-that-is-secret", Key: "k1"},
+		{URL: "https://example.com/other"},
 		{URL: "https://example.com/other"}, // named twice is told once
 	}
 	f.Start(job)
