@@ -1,6 +1,7 @@
 package recordertest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/require"
 
@@ -105,6 +107,28 @@ func (s *S3) Upload() *recorder.S3Upload {
 func (s *S3) Get(key string) []byte {
 	s.t.Helper()
 	out, err := s.client().GetObject(context.Background(), &s3.GetObjectInput{Bucket: &s.Bucket, Key: &key})
+	require.NoError(s.t, err)
+	defer out.Body.Close()
+	data, err := io.ReadAll(out.Body)
+	require.NoError(s.t, err)
+	return data
+}
+
+// Put stores an object, in place of another one.
+func (s *S3) Put(key string, data []byte) {
+	s.t.Helper()
+	_, err := s.client().PutObject(context.Background(), &s3.PutObjectInput{Bucket: &s.Bucket, Key: &key, Body: bytes.NewReader(data)})
+	require.NoError(s.t, err)
+}
+
+// Find downloads an object; nil when there is none.
+func (s *S3) Find(key string) []byte {
+	s.t.Helper()
+	out, err := s.client().GetObject(context.Background(), &s3.GetObjectInput{Bucket: &s.Bucket, Key: &key})
+	var none *types.NoSuchKey
+	if errors.As(err, &none) {
+		return nil
+	}
 	require.NoError(s.t, err)
 	defer out.Body.Close()
 	data, err := io.ReadAll(out.Body)

@@ -75,6 +75,19 @@ func statusOf(err error) int {
 	return 0
 }
 
+// ofRole reports whether it was not S3 that failed but the service that gives a
+// role's credentials.
+func ofRole(err error) bool {
+	var op *smithy.OperationError
+	for errors.As(err, &op) {
+		if op.Service() == "STS" {
+			return true
+		}
+		err = op.Unwrap()
+	}
+	return false
+}
+
 func codeOf(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
@@ -99,6 +112,14 @@ func (s *s3Store) fault(ctx context.Context, key string, err error) *fault {
 		return &fault{class: passing, text: what + ": interrupted", cause: context.Cause(ctx)}
 	}
 	status, code := statusOf(err), codeOf(err)
+	if ofRole(err) {
+		f := &fault{class: httpClass(status, denied), cause: err, text: what + ": assume_role_arn: " + netText(err)}
+		if code != "" {
+			f.text = fmt.Sprintf("%s: assume_role_arn: %s (%s)", what, http.StatusText(status), clip(code))
+		}
+		f.remedy = "let the keys assume the role (sts:AssumeRole), and check its name, its trust policy and assume_role_external_id"
+		return f
+	}
 	if status == http.StatusPreconditionFailed {
 		return &fault{class: passing, text: what + ": " + errTaken.Error(), cause: errTaken}
 	}

@@ -216,8 +216,21 @@ func (s *series) advance(ctx context.Context) (next time.Duration, idle bool) {
 	}
 	if s.book.set == nil {
 		files = []localFile{{claim: true, claimFor: files[0].name}}
+	} else if len(s.book.sent) == 0 {
+		files = s.pioneer(files)
 	}
 	return s.launch(ctx, files)
+}
+
+// pioneer gives the one file that goes ahead: should its name have been taken
+// meanwhile, nothing lies about yet when the series moves to other names.
+func (s *series) pioneer(files []localFile) []localFile {
+	for i, f := range files {
+		if fail := s.failed[f.name]; fail == nil || !fail.over {
+			return files[i : i+1]
+		}
+	}
+	return files
 }
 
 // launch starts as many as may run at once, the oldest first.

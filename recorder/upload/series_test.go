@@ -1,0 +1,331 @@
+package upload_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
+	"tapedeck/recorder/upload"
+)
+
+func isSegment(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, ".ts") }
+
+// The link is slow and the server busy: segments arrive all the same while the
+// recording goes on, in whatever order, and no playlist is ahead of them.
+func TestSeriesWhileRecording(t *testing.T) {
+	s := recordertest.StartS3(t)
+	p := recordertest.StartS3Proxy(t, s.Endpoint)
+	p.Fault(func(n int, r *http.Request) recordertest.S3Fault {
+		if r.Method == http.MethodPut && isSegment(r) && n%5 == 0 {
+			return recordertest.S3Fault{Status: http.StatusServiceUnavailable, Code: "SlowDown"}
+		}
+		if isSegment(r) && strings.Contains(r.URL.Path, "3.ts") {
+			return recordertest.S3Fault{Rate: 2 * mib} // overtaken by those after it
+		}
+		return recordertest.S3Fault{}
+	})
+	d := newDeck(t, upload.Options{})
+	e, studio := d.hls(hlsJob("hls", s3Storage(through(s, p))))
+	stop := follow(t, e)
+	all, live := viewer(t, s, mainList), viewer(t, s, liveList)
+	const segments = 16
+	for range segments {
+		studio.segment(mib / 2)
+	}
+	eventually(t, func() bool { return len(listed(string(s.Find(mainList)))) == segments })
+	require.NotContains(t, string(s.Find(mainList)), "ENDLIST")
+	eventually(t, func() bool { // delivered and noted, so gone
+		left, err := filepath.Glob(filepath.Join(studio.dir, "talk", "*.ts"))
+		return err == nil && len(left) == 0
+	})
+	studio.segment(100)
+	studio.end()
+	stop()
+
+	rec := e.Deliver(t.Context(), e.Task().Recording, nil)
+	out := rec.Segments[0]
+	requireSeries(t, out.Series)
+	require.EqualValues(t, segments+1, out.SegmentCount)
+	require.EqualValues(t, segments*mib/2+100, out.Size)
+	require.Equal(t, "s3://recordings/talk/all.m3u8", out.PlaylistLocation)
+	require.Equal(t, "s3://recordings/talk/live.m3u8", out.LivePlaylistLocation)
+	require.Equal(t, "s3://recordings/talk/all.m3u8.json", out.ManifestLocation)
+	versions := all()
+	require.Greater(t, len(versions), 1, "the playlist grew while it was watched")
+	require.Contains(t, versions[len(versions)-1], "ENDLIST")
+	for i := 1; i < len(versions); i++ {
+		require.GreaterOrEqual(t, len(listed(versions[i])), len(listed(versions[i-1])), "playlists keep their order")
+	}
+	live()
+	for i, name := range studio.names[:segments] {
+		require.True(t, bytes.Equal(noise(uint64(i+1), mib/2), s.Get(name)))
+	}
+	var m upload.Manifest
+	require.NoError(t, json.Unmarshal(s.Get("talk/all.m3u8.json"), &m))
+	require.Equal(t, "hls", m.EgressID)
+	require.Len(t, m.Playlists[0].Segments, segments+1)
+	require.NoError(t, e.Free())
+	require.NoDirExists(t, e.Task().Dir)
+}
+
+// A process is killed while a segment is on its way: the next one sends what is
+// not noted as delivered, and nothing else.
+func TestSeriesAfterKill(t *testing.T) {
+	if dir := os.Getenv("TAPEDECK_TEST_FOLLOW"); dir != "" {
+		spool, err := upload.NewSpool(dir, upload.Options{AllowTemp: true})
+		require.NoError(t, err)
+		left, err := spool.Left()
+		require.NoError(t, err)
+		follow(t, left[0])
+		<-t.Context().Done()
+		select {} // until it is killed
+	}
+	s := recordertest.StartS3(t)
+	p := recordertest.StartS3Proxy(t, s.Endpoint)
+	hanging := make(chan struct{})
+	once := sync.OnceFunc(func() { close(hanging) })
+	p.Fault(func(_ int, r *http.Request) recordertest.S3Fault {
+		if strings.HasSuffix(r.URL.Path, "00004.ts") {
+			once()
+			return recordertest.S3Fault{Stall: true}
+		}
+		return recordertest.S3Fault{}
+	})
+	d := newDeck(t, upload.Options{})
+	e, studio := d.hls(hlsJob("hls", s3Storage(through(s, p))))
+	require.NoError(t, e.Close())
+	for range 6 {
+		studio.segment(100_000)
+	}
+	studio.end()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestSeriesAfterKill$")
+	cmd.Env = append(os.Environ(), "TAPEDECK_TEST_FOLLOW="+d.dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	require.NoError(t, cmd.Start())
+	<-hanging
+	eventually(t, func() bool {
+		left, err := filepath.Glob(filepath.Join(studio.dir, "talk", "*.ts"))
+		return err == nil && len(left) == 1
+	})
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	require.Nil(t, s.Find(mainList), "it names a segment that is not there")
+	book := filepath.Join(e.Task().Dir, "delivered-segments-0.jsonl")
+	f, err := os.OpenFile(book, os.O_APPEND|os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = f.WriteString(`{"file":{"name":"talk/seg_00004.ts","si`) // cut off by the kill
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+
+	p.Fault(nil)
+	left, err := d.Left()
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	require.ErrorContains(t, func() error { return left[0].Free() }(), "segments-0")
+	left, err = d.Left()
+	require.NoError(t, err)
+	rec := left[0].Deliver(t.Context(), left[0].Task().Recording, nil)
+	requireSeries(t, rec.Segments[0].Series)
+	require.EqualValues(t, 6, rec.Segments[0].SegmentCount)
+	require.Len(t, listed(string(s.Get(mainList))), 6)
+	for _, name := range studio.names {
+		require.Equal(t, 1, p.Count(func(r recordertest.S3Request) bool {
+			return r.Method == http.MethodPut && strings.HasSuffix(r.Path, name)
+		}), name)
+	}
+	require.NoError(t, left[0].Free())
+}
+
+// Another recording has the names: all files of the newcomer move together, so
+// that its playlists keep naming its own segments.
+func TestSeriesKeepsOthers(t *testing.T) {
+	s := recordertest.StartS3(t)
+	dir, local := directory(t)
+	for name, c := range map[string]struct {
+		opts    upload.Options
+		storage recorder.Storage
+		read    func(string) []byte
+		at      string
+	}{
+		"S3": {upload.Options{}, s3Storage(s.Upload()), s.Get, "s3://recordings/"},
+		"directory": {local, recorder.Storage{}, func(name string) []byte {
+			data, err := os.ReadFile(filepath.Join(dir, name))
+			require.NoError(t, err)
+			return data
+		}, dir + "/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDeck(t, c.opts)
+			for n, wantDir := range []string{"talk/", "talk/take-2/", "talk/take-3/"} {
+				e, studio := d.hls(hlsJob("hls", c.storage))
+				for range n + 1 {
+					studio.segment(1000 * (n + 1))
+				}
+				studio.end()
+				out := e.Deliver(t.Context(), e.Task().Recording, nil).Segments[0]
+				requireSeries(t, out.Series)
+				require.Equal(t, wantDir+"all.m3u8", out.PlaylistName)
+				require.Equal(t, c.at+wantDir+"all.m3u8", out.PlaylistLocation)
+				require.NoError(t, e.Free())
+			}
+			require.Len(t, listed(string(c.read("talk/all.m3u8"))), 1)
+			require.Len(t, listed(string(c.read("talk/take-2/all.m3u8"))), 2)
+			require.Len(t, c.read("talk/seg_00000.ts"), 1000)
+			require.Len(t, c.read("talk/take-2/seg_00000.ts"), 2000)
+		})
+	}
+}
+
+// Somebody takes the first segment's name between the look and the upload.
+func TestSeriesLosesARace(t *testing.T) {
+	s := recordertest.StartS3(t)
+	p := recordertest.StartS3Proxy(t, s.Endpoint)
+	taken := sync.OnceFunc(func() { s.Put("talk/seg_00000.ts", []byte("another's")) })
+	p.Fault(func(_ int, r *http.Request) recordertest.S3Fault {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "talk/seg_00000.ts") {
+			taken()
+		}
+		return recordertest.S3Fault{}
+	})
+	d := newDeck(t, upload.Options{})
+	e, studio := d.hls(hlsJob("hls", s3Storage(through(s, p))))
+	studio.segment(1000)
+	studio.segment(1000)
+	studio.end()
+	out := e.Deliver(t.Context(), e.Task().Recording, nil).Segments[0]
+	requireSeries(t, out.Series)
+	require.Equal(t, "talk/take-2/all.m3u8", out.PlaylistName)
+	require.Len(t, s.Get("talk/take-2/seg_00000.ts"), 1000)
+	require.Len(t, s.Get("talk/take-2/seg_00001.ts"), 1000)
+	require.Equal(t, "another's", string(s.Get("talk/seg_00000.ts")))
+	require.Nil(t, s.Find("talk/seg_00001.ts"))
+}
+
+// The storage is away at the end: nothing is lost, and the next process goes on.
+func TestSeriesAwayAndBack(t *testing.T) {
+	s := recordertest.StartS3(t)
+	d := newDeck(t, upload.Options{})
+	e, studio := d.hls(hlsJob("hls", s3Storage(s.Upload())))
+	stop := follow(t, e)
+	studio.segment(1000)
+	eventually(t, func() bool { return s.Find(mainList) != nil })
+	s.Kill()
+	studio.segment(1000)
+	studio.end()
+	stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	rec := e.Deliver(ctx, e.Task().Recording, func(r recorder.Recording) {
+		if r.Segments[0].Retries > 0 {
+			cancel()
+		}
+	})
+	require.Equal(t, recorder.FilePending, rec.Segments[0].State)
+	require.Contains(t, rec.Segments[0].Error, "nothing listens there")
+	require.False(t, rec.Settled())
+	require.ErrorIs(t, e.Free(), upload.ErrUndelivered)
+	d.reopen()
+	s.Restart()
+	left, err := d.Left()
+	require.NoError(t, err)
+	rec = left[0].Deliver(t.Context(), left[0].Task().Recording, nil)
+	requireSeries(t, rec.Segments[0].Series)
+	require.Len(t, listed(string(s.Get(mainList))), 2)
+	require.NoError(t, left[0].Free())
+}
+
+// A segment that the storage refuses for good keeps the playlist back and itself
+// in the spool.
+func TestSeriesRefused(t *testing.T) {
+	s := recordertest.StartS3(t)
+	p := recordertest.StartS3Proxy(t, s.Endpoint)
+	p.Fault(func(_ int, r *http.Request) recordertest.S3Fault {
+		if strings.HasSuffix(r.URL.Path, "00001.ts") && r.Method == http.MethodPut {
+			return recordertest.S3Fault{Status: http.StatusForbidden, Code: "AccessDenied"}
+		}
+		return recordertest.S3Fault{}
+	})
+	d := newDeck(t, upload.Options{GiveUpAfter: 200 * time.Millisecond})
+	e, studio := d.hls(hlsJob("hls", s3Storage(through(s, p))))
+	for range 3 {
+		studio.segment(1000)
+	}
+	studio.end()
+	rec := e.Deliver(t.Context(), e.Task().Recording, nil)
+	require.Equal(t, recorder.FileRefused, rec.Segments[0].State)
+	require.Contains(t, rec.Segments[0].Error, "AccessDenied")
+	require.True(t, rec.Settled())
+	require.Nil(t, s.Find(mainList))
+	require.NotNil(t, s.Find("talk/seg_00002.ts"), "it holds up no other segment")
+	require.FileExists(t, filepath.Join(studio.dir, "talk/seg_00001.ts"))
+	require.ErrorIs(t, e.Free(), upload.ErrUndelivered)
+	d.requireNoSecret(rec, s.Secret, s.AccessKey)
+}
+
+// Images come one after the other, or replace each other under one name.
+func TestImages(t *testing.T) {
+	dir, opts := directory(t)
+	d := newDeck(t, opts)
+	job := recorder.Job{ID: "img", Images: []recorder.ImageOutput{
+		{FilenamePrefix: "shots/a"}, {FilenamePrefix: "now", FilenameSuffix: recorder.SuffixNone, DisableManifest: true},
+	}}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "now.jpeg"), []byte("yesterday's"), 0o644))
+	begun := task(job)
+	for _, o := range job.Images {
+		begun.Recording.Images = append(begun.Recording.Images, recorder.ImagesResult{FilenamePrefix: o.FilenamePrefix})
+	}
+	e, err := d.Create(begun)
+	require.NoError(t, err)
+	stop := follow(t, e)
+	many, now := studioIn(t, filepath.Join(e.Task().Dir, "images-0")), studioIn(t, filepath.Join(e.Task().Dir, "images-1"))
+	arrived := func(name string, data []byte) {
+		eventually(t, func() bool {
+			there, err := os.ReadFile(filepath.Join(dir, name))
+			return err == nil && bytes.Equal(there, data)
+		})
+	}
+	for i, name := range []string{"shots/a_00000.jpeg", "shots/a_00001.jpeg"} {
+		many.write(name, noise(uint64(i), 500))
+		now.write("now.jpeg", noise(uint64(i), 700))
+		arrived(name, noise(uint64(i), 500))
+		arrived("now.jpeg", noise(uint64(i), 700))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(many.dir, "shots", "a_00002.jpeg"+recorder.PartSuffix), []byte("half"), 0o600))
+	stop()
+	begun.Recording.Images[1].ImageCount = 2
+	rec := e.Deliver(t.Context(), begun.Recording, nil)
+	requireSeries(t, rec.Images[0].Series)
+	requireSeries(t, rec.Images[1].Series)
+	require.EqualValues(t, 2, rec.Images[0].ImageCount)
+	require.EqualValues(t, 1000, rec.Images[0].Size)
+	require.EqualValues(t, 2, rec.Images[1].ImageCount)
+	require.Equal(t, filepath.Join(dir, "shots/a.json"), rec.Images[0].ManifestLocation)
+	require.NoFileExists(t, filepath.Join(dir, "now.json"))
+	require.NoError(t, e.Free())
+	left, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	require.NoError(t, err)
+	slices.Sort(left)
+	require.Len(t, left, 3, left)
+}
+
+func TestSeriesOfNothing(t *testing.T) {
+	_, opts := directory(t)
+	d := newDeck(t, opts)
+	e, _ := d.hls(hlsJob("hls", recorder.Storage{}))
+	rec := e.Deliver(t.Context(), e.Task().Recording, nil)
+	require.Equal(t, recorder.FileEmpty, rec.Segments[0].State)
+	require.NoError(t, e.Free())
+}

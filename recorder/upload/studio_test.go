@@ -1,0 +1,162 @@
+package upload_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
+	"tapedeck/recorder/upload"
+)
+
+// studio writes a series as the pipeline does: what is open ends in .part and is
+// renamed when it is closed; a playlist is replaced as a whole.
+type studio struct {
+	t     *testing.T
+	dir   string // of the series in the spool
+	names []string
+}
+
+const (
+	mainList = "talk/all.m3u8"
+	liveList = "talk/live.m3u8"
+)
+
+// hlsJob records one HLS stream into s.
+func hlsJob(id string, s recorder.Storage) recorder.Job {
+	return recorder.Job{ID: id, Segments: []recorder.SegmentOutput{{
+		FilenamePrefix: "talk/seg", PlaylistName: mainList, LivePlaylistName: liveList, Storage: s,
+	}}}
+}
+
+func (d *deck) hls(job recorder.Job) (recorder.SpoolEntry, *studio) {
+	d.t.Helper()
+	task := task(job)
+	task.Recording.Segments = []recorder.SegmentsResult{{
+		PlaylistName: mainList, LivePlaylistName: liveList, Series: recorder.Series{State: recorder.FileRecording},
+	}}
+	e, err := d.Create(task)
+	require.NoError(d.t, err)
+	return e, studioIn(d.t, filepath.Join(e.Task().Dir, recorder.SegmentsDir(0)))
+}
+
+func studioIn(t *testing.T, dir string) *studio { return &studio{t: t, dir: dir} }
+
+// segment closes one more segment and names it in both playlists.
+func (s *studio) segment(size int) {
+	s.t.Helper()
+	n := len(s.names)
+	name := fmt.Sprintf("talk/seg_%05d.ts", n)
+	s.write(name, noise(uint64(n+1), size))
+	s.names = append(s.names, name)
+	s.playlists("")
+}
+
+// end closes the playlists.
+func (s *studio) end() { s.playlists("#EXT-X-ENDLIST\n") }
+
+func (s *studio) playlists(end string) {
+	text := func(names []string) []byte {
+		var b bytes.Buffer
+		b.WriteString("#EXTM3U\n#EXT-X-TARGETDURATION:4\n")
+		for _, n := range names {
+			fmt.Fprintf(&b, "#EXTINF:4.0,\n%s\n", path.Base(n))
+		}
+		b.WriteString(end)
+		return b.Bytes()
+	}
+	s.write(mainList, text(s.names))
+	s.write(liveList, text(s.names[max(0, len(s.names)-5):]))
+}
+
+func (s *studio) write(name string, data []byte) {
+	s.t.Helper()
+	to := filepath.Join(s.dir, filepath.FromSlash(name))
+	require.NoError(s.t, os.MkdirAll(filepath.Dir(to), 0o755))
+	require.NoError(s.t, os.WriteFile(to+recorder.PartSuffix, data, 0o644))
+	require.NoError(s.t, os.Rename(to+recorder.PartSuffix, to))
+}
+
+// follow follows an entry until the given function is called, which waits.
+func follow(t *testing.T, e recorder.SpoolEntry) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.(recorder.Follower).Follow(ctx, e.Task().Recording)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// eventually waits for what other processes do.
+func eventually(t *testing.T, what func() bool) {
+	t.Helper()
+	require.Eventually(t, what, 15*time.Second, 5*time.Millisecond)
+}
+
+// viewer reads a playlist over and over, and for every version it sees demands
+// what that names. It gives the versions, oldest first.
+func viewer(t *testing.T, s *recordertest.S3, key string) (stop func() []string) {
+	t.Helper()
+	quit, seen := make(chan struct{}), make(chan []string)
+	go func() {
+		var versions []string
+		for {
+			text := string(s.Find(key))
+			if text != "" && (len(versions) == 0 || versions[len(versions)-1] != text) {
+				versions = append(versions, text)
+				for _, n := range listed(text) {
+					if s.Find(path.Join(path.Dir(key), n)) == nil {
+						t.Errorf("%s names %s, which is not there", key, n)
+					}
+				}
+			}
+			select {
+			case <-quit:
+				seen <- versions
+				return
+			default:
+			}
+		}
+	}()
+	return func() []string {
+		close(quit)
+		return <-seen
+	}
+}
+
+// listed gives what a playlist names.
+func listed(text string) []string {
+	var names []string
+	for line := range strings.SplitSeq(text, "\n") {
+		if line != "" && !strings.HasPrefix(line, "#") {
+			names = append(names, line)
+		}
+	}
+	return names
+}
+
+func requireSeries(t *testing.T, r recorder.Series) {
+	t.Helper()
+	require.Equal(t, recorder.FileDelivered, r.State, r.Error)
+}
+
+func s3Storage(u *recorder.S3Upload) recorder.Storage { return recorder.Storage{S3: u} }
+
+func directory(t *testing.T) (string, upload.Options) {
+	dir := t.TempDir()
+	return dir, upload.Options{Default: upload.Storage{Directory: dir}}
+}
