@@ -73,8 +73,9 @@ type nodeLine struct {
 
 // nodeError is what the SDK threw.
 type nodeError struct {
-	Code, Message string
-	Status        int
+	Code    any // Twirp's, or a number of the platform's
+	Message string
+	Status  int
 }
 
 // webhook is one that the SDK's receiver verified.
