@@ -57,7 +57,7 @@ type Bus struct {
 	mu       sync.Mutex
 	closed   bool
 	handlers map[string]*handler
-	ending   sync.WaitGroup // handlers that answer what was asked of them last
+	under    sync.WaitGroup // what is being answered
 }
 
 // Open begins to take requests. Before it, and after Close, jobs are not served.
@@ -84,21 +84,34 @@ func (b *Bus) open() (err error) {
 // It returns when every question that was being answered is. A worker that drains
 // refuses by itself (Load), and closes the Bus when its last job is over.
 func (b *Bus) Close() {
-	if b.internal != nil {
-		b.internal.Shutdown()
-	}
 	b.mu.Lock()
 	b.closed = true
 	left := b.handlers
 	b.handlers = nil
 	b.mu.Unlock()
-	for _, h := range left {
-		b.ending.Go(h.server.Shutdown)
+	// Not Shutdown: that also waits for servers to decide about what was offered.
+	if b.internal != nil {
+		b.internal.Kill()
 	}
-	b.ending.Wait()
+	for _, h := range left {
+		h.server.Kill()
+	}
+	b.under.Wait()
 	if b.reports != nil {
 		b.reports.Close()
 	}
+}
+
+// answering notes that something is being answered until done is called; false
+// when nothing is any more.
+func (b *Bus) answering() (done func(), ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, false
+	}
+	b.under.Add(1)
+	return b.under.Done, true
 }
 
 // internalAPI is what livekit-server asks of every worker.
@@ -107,6 +120,11 @@ type internalAPI struct{ *Bus }
 // StartEgress begins a job here. A server whose answer got lost asks again under
 // the same id: that is answered with the job that runs.
 func (b internalAPI) StartEgress(ctx context.Context, req *rpc.StartEgressRequest) (*livekit.EgressInfo, error) {
+	done, ok := b.answering()
+	if !ok {
+		return nil, errClosed()
+	}
+	defer done()
 	if req.GetEgressId() == "" {
 		req.EgressId = guid.New(utils.EgressPrefix)
 	}
@@ -132,6 +150,9 @@ func (b internalAPI) StartEgress(ctx context.Context, req *rpc.StartEgressReques
 	b.announce(ctx, info, log)
 	return info, nil
 }
+
+// errClosed has a server ask another worker.
+func errClosed() error { return psrpc.NewErrorf(psrpc.Unavailable, "the worker shut down") }
 
 // announce makes the server know the egress before its client does: whoever lists
 // next finds it, and no update can come first. Should the server not answer, it

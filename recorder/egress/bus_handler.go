@@ -64,7 +64,7 @@ func (b *Bus) unserve(h *handler) {
 		return
 	}
 	delete(b.handlers, h.id)
-	b.ending.Go(h.server.Shutdown)
+	h.server.Kill()
 }
 
 func (h *handler) register() (err error) {
@@ -93,6 +93,11 @@ const (
 // stop changes nothing: the server repeats what took long to answer, and a second
 // stop would cut short the end of the recording.
 func (h *handler) StopEgress(ctx context.Context, _ *livekit.StopEgressRequest) (*livekit.EgressInfo, error) {
+	done, ok := h.bus.answering()
+	if !ok {
+		return nil, errClosed()
+	}
+	defer done()
 	ctx, cancel := within(ctx)
 	defer cancel()
 	rec, err := h.bus.find(ctx, h.id)
@@ -145,6 +150,11 @@ func (h *handler) UpdateEgress(ctx context.Context, req *livekit.UpdateEgressReq
 }
 
 func (h *handler) update(ctx context.Context, u recorder.Update) (*livekit.EgressInfo, error) {
+	done, ok := h.bus.answering()
+	if !ok {
+		return nil, errClosed()
+	}
+	defer done()
 	ctx, cancel := within(ctx)
 	defer cancel()
 	rec, err := h.bus.find(ctx, h.id)

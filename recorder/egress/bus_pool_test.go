@@ -210,8 +210,28 @@ func (p *pool) Next(ctx context.Context) (recorder.Delivery, error) {
 	}
 }
 
-// awaitTold waits until everything of a job was delivered, and gives how often the
-// last event was tried.
+// updated counts the updates that were asked for.
+func (p *pool) updated() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.updates
+}
+
+// sleep makes the workers obey no commands.
+func (p *pool) sleep(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asleep = on
+}
+
+// ended gives what a job's worker does at its end.
+func (p *pool) ended(id string) func() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.jobs[id].ended
+}
+
+// awaitTold waits until everything of a job was delivered.
 func (p *pool) awaitTold(t *testing.T, id string) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
