@@ -1,3 +1,4 @@
+//nolint:staticcheck // older clients use what is deprecated: it is tested
 package egress_test
 
 import (

@@ -1,3 +1,4 @@
+//nolint:staticcheck // older clients use what is deprecated: it is tested
 package egress_test
 
 import (
@@ -127,8 +128,10 @@ func seeds() []*rpc.StartEgressRequest {
 			},
 		}),
 		unified(&livekit.StartEgressRequest{Source: &livekit.StartEgressRequest_Web{Web: &livekit.WebSource{Url: "https://e"}}, Outputs: make([]*livekit.Output, 9)}),
-		{Request: &rpc.StartEgressRequest_Track{}}, {Request: &rpc.StartEgressRequest_Replay{}},
-		{Request: &rpc.StartEgressRequest_Egress{}}, {Request: &rpc.StartEgressRequest_Web{}},
+		{Request: &rpc.StartEgressRequest_Track{}},
+		{Request: &rpc.StartEgressRequest_Replay{}},
+		{Request: &rpc.StartEgressRequest_Egress{}},
+		{Request: &rpc.StartEgressRequest_Web{}},
 	}
 }
 
