@@ -221,7 +221,9 @@ func TestIngestURLs(t *testing.T) {
 		require.NoError(t, err)
 		u, err := newUnit("test", "appsrc ! rtmp2sink name=sink", zap.NewNop())
 		require.NoError(t, err)
-		require.NoError(t, in.address(u))
+		for _, p := range in.address() {
+			require.NoError(t, u.set("sink", p[0], p[1]))
+		}
 		for i, property := range []string{"scheme", "host", "port", "application", "stream", "username", "password"} {
 			got, err := u.element("sink").GetProperty(property)
 			require.NoError(t, err)

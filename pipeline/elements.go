@@ -14,6 +14,7 @@ type Element struct {
 // Elements lists every GStreamer element that a Pipeline may use.
 func Elements() []Element {
 	return []Element{
+		{"aacparse", "gstreamer1.0-plugins-good"},
 		{"appsink", "gstreamer1.0-plugins-base"},
 		{"appsrc", "gstreamer1.0-plugins-base"},
 		{"audioconvert", "gstreamer1.0-plugins-base"},

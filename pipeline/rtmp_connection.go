@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,6 +36,7 @@ type connection struct {
 	lead   codec // the picture's, or the sound's where there is none
 	timing StreamTiming
 	log    *zap.Logger
+	played chan error   // what starting it came to, once
 	passed atomic.Int64 // buffers of media that reached the sink
 
 	mu      sync.Mutex
@@ -49,66 +51,115 @@ type connection struct {
 	step    time.Duration // of one leading packet
 }
 
-// newConnection starts to connect at once, in a thread of the sink's own.
+// newConnection starts to connect at once, in threads that nothing here waits for.
 func newConnection(rawURL string, codecs []codec, timing StreamTiming, log *zap.Logger) (*connection, error) {
-	launch := fmt.Sprintf("flvmux name=mux streamable=true metadatacreator=tapedeck encoder=tapedeck"+
-		" ! rtmp2sink name=sink sync=false async=false async-connect=true timeout=%d", max(1, int(timing.Connect.Seconds())))
-	for _, c := range codecs {
-		pad := "mux.audio"
-		if c.video() {
-			pad = "mux.video"
-		}
-		launch += fmt.Sprintf(" appsrc name=%s format=time is-live=false block=false max-bytes=0 ! %s", c, pad)
-	}
 	in, err := parseIngest(rawURL)
 	if err != nil {
 		return nil, err
+	}
+	launch := in.launch(timing)
+	for _, c := range codecs {
+		launch += fmt.Sprintf(" appsrc name=%s format=time is-live=false block=false max-bytes=0 ! %s", c, in.pad(c))
 	}
 	u, err := newUnit("stream "+in.host, launch, log)
 	if err != nil {
 		return nil, err
 	}
-	if err := in.address(u); err != nil {
-		return nil, err
+	for _, p := range in.address() {
+		if err := u.set("sink", p[0], p[1]); err != nil {
+			return nil, err
+		}
 	}
-	c := &connection{unit: u, srcs: map[codec]*app.Source{}, capped: map[codec]bool{}, lead: codecs[0], timing: timing, log: log}
+	c := &connection{
+		unit: u, srcs: map[codec]*app.Source{}, capped: map[codec]bool{}, lead: codecs[0], timing: timing, log: log,
+		played: make(chan error, 1),
+	}
 	for _, k := range codecs {
 		c.srcs[k] = u.source(string(k))
 	}
-	u.element("sink").GetStaticPad("sink").AddProbe(gst.PadProbeTypeBuffer, func(_ *gst.Pad, info *gst.PadProbeInfo) gst.PadProbeReturn {
+	// mpegtsmux gives lists of buffers, flvmux buffers, of which the first are headers.
+	sink := u.element("sink").GetStaticPad("sink")
+	sink.AddProbe(gst.PadProbeTypeBuffer, func(_ *gst.Pad, info *gst.PadProbeInfo) gst.PadProbeReturn {
 		if !info.GetBuffer().HasFlags(gst.BufferFlagHeader) { // borrowed: nothing to free
 			c.passed.Add(1)
 		}
 		return gst.PadProbeOK
 	})
-	if err := u.play(); err != nil {
-		c.close()
-		return nil, err
-	}
+	sink.AddProbe(gst.PadProbeTypeBufferList, func(*gst.Pad, *gst.PadProbeInfo) gst.PadProbeReturn {
+		c.passed.Add(1)
+		return gst.PadProbeOK
+	})
+	go func() { c.played <- u.play() }() // srtsink looks its host up first
 	return c, nil
 }
 
-// ingest is an ingest URL in rtmp2sink's terms.
+// ingest is an ingest URL in its sink's terms: rtmpIngest or srtIngest.
 type ingest struct {
+	host string
+	rtmp *rtmpIngest
+	srt  *srtIngest
+}
+
+// parseIngest takes a URL apart. The error, of CodeInvalid, does not show its secrets.
+func parseIngest(rawURL string) (ingest, error) {
+	u, err := url.Parse(rawURL)
+	switch {
+	case err != nil || u.Host == "":
+	case u.Scheme == "rtmp" || u.Scheme == "rtmps":
+		in, err := parseRTMP(u)
+		return ingest{host: u.Host, rtmp: &in}, err
+	case u.Scheme == "srt":
+		in, err := parseSRT(u)
+		return ingest{host: u.Host, srt: &in}, err
+	}
+	return ingest{}, recorder.Errorf(recorder.CodeInvalid, "%s is no rtmp://, rtmps:// or srt:// URL", recorder.RedactStreamURL(rawURL))
+}
+
+// launch describes what is between the packets and the server: elements "mux" to "sink".
+func (in ingest) launch(timing StreamTiming) string {
+	if in.srt != nil {
+		return srtLaunch
+	}
+	return fmt.Sprintf("flvmux name=mux streamable=true metadatacreator=tapedeck encoder=tapedeck"+
+		" ! rtmp2sink name=sink sync=false async=false async-connect=true timeout=%d", max(1, int(timing.Connect.Seconds())))
+}
+
+// pad describes a codec's way into the muxer.
+func (in ingest) pad(c codec) string {
+	switch {
+	case in.srt != nil:
+		return srtPad(c)
+	case c.video():
+		return "mux.video"
+	default:
+		return "mux.audio"
+	}
+}
+
+// address gives the sink's properties, in the order they are to be set in.
+func (in ingest) address() [][2]string {
+	if in.srt != nil {
+		return in.srt.address()
+	}
+	return in.rtmp.address()
+}
+
+// rtmpIngest is an RTMP server and its stream in rtmp2sink's terms.
+type rtmpIngest struct {
 	base                string // scheme, host and port, with a path that says nothing
-	host                string
 	application, stream string
 	username, password  string
 }
 
-// parseIngest splits a URL: the stream is the last part of its path with the
+// parseRTMP splits a URL: the stream is the last part of its path with the
 // query, the application all before. rtmp2sink's own parser takes a slash in the
 // query for one of the path. Escapes stay as they are: servers expect the key as written.
-func parseIngest(rawURL string) (ingest, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Host == "" || (u.Scheme != "rtmp" && u.Scheme != "rtmps") {
-		return ingest{}, recorder.Errorf(recorder.CodeInvalid, "%s is no rtmp:// or rtmps:// URL", recorder.RedactStreamURL(rawURL))
-	}
-	in := ingest{base: u.Scheme + "://" + u.Host + "/app/stream", host: u.Host}
+func parseRTMP(u *url.URL) (rtmpIngest, error) {
+	in := rtmpIngest{base: u.Scheme + "://" + u.Host + "/app/stream"}
 	path := strings.TrimPrefix(u.EscapedPath(), "/")
 	i := strings.LastIndex(path, "/")
 	if i <= 0 || i == len(path)-1 {
-		return ingest{}, recorder.Errorf(recorder.CodeInvalid, "%s has no stream key: write it as rtmp://host/app/key", recorder.RedactStreamURL(rawURL))
+		return in, recorder.Errorf(recorder.CodeInvalid, "%s has no stream key: write it as rtmp://host/app/key", recorder.RedactStreamURL(u.String()))
 	}
 	in.application, in.stream = path[:i], path[i+1:]
 	if u.RawQuery != "" {
@@ -122,22 +173,19 @@ func parseIngest(rawURL string) (ingest, error) {
 }
 
 // address points the sink at the server. location comes first, for it resets the rest.
-func (in ingest) address(u *unit) error {
-	for _, p := range [][2]string{
+func (in rtmpIngest) address() [][2]string {
+	return given([][2]string{
 		{"location", in.base},
 		{"application", in.application},
 		{"stream", in.stream},
 		{"username", in.username},
 		{"password", in.password},
-	} {
-		if p[1] == "" {
-			continue
-		}
-		if err := u.set("sink", p[0], p[1]); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
+}
+
+// given leaves out the properties that are to keep their defaults.
+func given(properties [][2]string) [][2]string {
+	return slices.DeleteFunc(properties, func(p [2]string) bool { return p[1] == "" })
 }
 
 // accept queues a packet: from the first key frame on, dropping up to the next
@@ -227,6 +275,11 @@ func (c *connection) watch(quit <-chan struct{}, active func()) error {
 		select {
 		case <-quit:
 			return nil
+		case err := <-c.played:
+			if err != nil {
+				return err
+			}
+			continue
 		case <-c.unit.failed:
 			return c.unit.err()
 		case <-c.unit.ended:
