@@ -78,7 +78,7 @@ image: ## Build the container image (needs Docker)
 	docker build --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
 
 .PHONY: tools
-tools: $(TOOLS)/golangci-lint $(TOOLS)/versitygw $(TOOLS)/livekit-server ## Build the pinned test tools into build/bin
+tools: $(TOOLS)/golangci-lint $(TOOLS)/versitygw $(TOOLS)/fake-gcs-server $(TOOLS)/livekit-server ## Build the pinned test tools into build/bin
 
 .PHONY: clean
 clean: ## Remove what the other targets built (packages stay installed)
@@ -131,6 +131,10 @@ $(TOOLS)/golangci-lint: build/tools/golangci-lint/go.mod
 $(TOOLS)/versitygw: build/tools/versitygw/go.mod
 	@echo "building versitygw (once)"
 	@go -C $(<D) build -ldflags '-s -w' -o $(CURDIR)/$@ github.com/versity/versitygw/cmd/versitygw
+
+$(TOOLS)/fake-gcs-server: build/tools/fake-gcs-server/go.mod
+	@echo "building fake-gcs-server (once)"
+	@go -C $(<D) build -ldflags '-s -w' -o $(CURDIR)/$@ github.com/fsouza/fake-gcs-server
 
 $(TOOLS)/livekit-server: build/tools/livekit-server/go.mod
 	@echo "building livekit-server (once; minutes when the build cache is cold)"

@@ -62,7 +62,7 @@ func StartS3(t testing.TB) *S3 {
 // Restart starts the server again after Kill: same port, same objects.
 func (s *S3) Restart() {
 	s.t.Helper()
-	cmd := exec.Command(versitygw(s.t), "--port", "127.0.0.1:"+s.port, "--quiet", "posix", s.Dir)
+	cmd := exec.Command(tool(s.t, "versitygw", "github.com/versity/versitygw/cmd/versitygw"), "--port", "127.0.0.1:"+s.port, "--quiet", "posix", s.Dir)
 	// Arguments can be read by every user of the machine.
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.Secret)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -180,12 +180,12 @@ func (s *S3) clientAt(endpoint string) *s3.Client {
 	})
 }
 
-// versitygw gives the server's binary: `make tools` puts it there; without it,
+// tool gives a pinned server's binary: `make tools` puts it there; without it,
 // the first test to need it builds it.
-func versitygw(t testing.TB) string {
+func tool(t testing.TB, name, pkg string) string {
 	t.Helper()
 	root := repoRoot(t)
-	bin := filepath.Join(root, "build", "bin", "versitygw")
+	bin := filepath.Join(root, "build", "bin", name)
 	if _, err := os.Stat(bin); err == nil {
 		return bin
 	}
@@ -197,10 +197,10 @@ func versitygw(t testing.TB) string {
 		return bin
 	}
 	temp := fmt.Sprintf("%s.%d", bin, os.Getpid())
-	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", temp, "github.com/versity/versitygw/cmd/versitygw")
-	build.Dir = filepath.Join(root, "build", "tools", "versitygw")
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", temp, pkg)
+	build.Dir = filepath.Join(root, "build", "tools", name)
 	out, err := build.CombinedOutput()
-	require.NoError(t, err, "building versitygw: %s", out)
+	require.NoError(t, err, "building %s: %s", name, out)
 	require.NoError(t, os.Rename(temp, bin))
 	return bin
 }

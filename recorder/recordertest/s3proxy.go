@@ -135,7 +135,7 @@ func (p *S3Proxy) serve(w http.ResponseWriter, r *http.Request, rp httputil.Reve
 	for _, name := range f.Drop {
 		r.Header.Del(name)
 	}
-	if r.Body != nil && r.ContentLength > 0 {
+	if r.Body != nil && r.ContentLength != 0 {
 		r.Body = &faultyBody{ReadCloser: r.Body, fault: f}
 	}
 	rp.ModifyResponse = func(resp *http.Response) error {
