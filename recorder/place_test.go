@@ -219,6 +219,7 @@ func TestWorkerServesWhatItTakesUp(t *testing.T) {
 		lease := y.adoptable()
 		y.start()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		assert.Equal(t, []string{"a"}, serving)
 		assert.Zero(t, y.worker.Load().Running, "a delivery holds no slot")
 		close(uploaded)
