@@ -9,7 +9,7 @@ import (
 // secretFlags names the flags whose value may hold a secret: those that are read
 // with secretFlag.
 func secretFlags() []string {
-	return []string{"redis", "rtmp", "add-rtmp", "remove-rtmp", "token", "upload-url", "api-key", "api-secret"}
+	return []string{"redis", "rtmp", "stream", "add-rtmp", "remove-rtmp", "token", "upload-url", "api-key", "api-secret"}
 }
 
 // hideArgs copies the arguments and overwrites the originals where they may be

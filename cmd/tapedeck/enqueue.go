@@ -35,6 +35,7 @@ a file with flags on top. docs/queue.md describes the fields, and how to do the
 same with any Redis client. Prints the job's id.`,
 		Example: `  tapedeck enqueue --url https://example.com --file talk.mp4
   tapedeck enqueue --room demo --layout grid --file '{room_name}-{time}.mp4' --rtmp @key.txt
+  tapedeck enqueue --room demo --hls 'live/{room_name}' --hls-live live --stream srt://ingest.example.com:9000?streamid=demo
   tapedeck enqueue job.yaml --duration 10m`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -48,6 +49,7 @@ same with any Redis client. Prints the job's id.`,
 	}
 	redisFlag(cmd)
 	f.register(cmd.Flags(), "the worker's")
+	f.series.register(cmd.Flags(), "in the worker's storage")
 	f.room.register(cmd.Flags())
 	fl := cmd.Flags()
 	fl.StringVar(&f.url, "url", "", "web page to record")

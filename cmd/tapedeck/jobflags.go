@@ -18,7 +18,8 @@ type encodingFlags struct {
 	fps, bitrate             int
 	keyFrames                float64
 	audioOnly, videoOnly     bool
-	rtmp                     []string
+	rtmp, streams            []string
+	series                   seriesFlags
 	duration, startTimeout   time.Duration
 	maxSize                  string
 	reloads                  int
@@ -37,9 +38,11 @@ func (e *encodingFlags) register(f *pflag.FlagSet, whose string) {
 	f.Float64Var(&e.keyFrames, "key-frame-interval", 0, "seconds between key frames, 0.5 to 30 (default 4)")
 	f.BoolVar(&e.audioOnly, "audio-only", false, "record sound only")
 	f.BoolVar(&e.videoOnly, "video-only", false, "record the picture only")
-	f.StringArrayVar(&e.rtmp, "rtmp", nil, "ingest URL rtmp://host/app/key or rtmps://…; @file reads it from a file; repeat for up to 3")
+	f.StringArrayVar(&e.streams, "stream", nil, "ingest URL rtmp://host/app/key, rtmps://…, srt://host:port?streamid=key, mux://key or twitch://key;"+
+		" @file reads it from a file; repeat for up to 3")
+	f.StringArrayVar(&e.rtmp, "rtmp", nil, "another name of --stream; @file too")
 	f.DurationVar(&e.duration, "duration", 0, "end after so long, such as 90s or 1h30m")
-	f.StringVar(&e.maxSize, "max-size", "", "end when the file is so large, such as 500MB or 2GiB")
+	f.StringVar(&e.maxSize, "max-size", "", "end when the largest file or series is so large, such as 500MB or 2GiB")
 	f.DurationVar(&e.startTimeout, "start-timeout", 0, "how long the page may take to start (default 30s)")
 	f.IntVar(&e.reloads, "reload-attempts", recorder.DefaultReloadAttempts, "how often a page that fails or crashes is loaded again")
 	f.BoolVar(&e.noManifest, "no-manifest", false, "write no <file>.json beside the recording")
@@ -55,12 +58,11 @@ func (e *encodingFlags) apply(f *pflag.FlagSet, job *recorder.Job) error {
 	if err := e.applyEncoding(f, job); err != nil {
 		return err
 	}
-	for _, u := range e.rtmp {
-		u, err := secretFlag("rtmp", u)
-		if err != nil {
-			return err
-		}
-		job.Streams = append(job.Streams, recorder.StreamOutput{URLs: []string{u}})
+	if err := e.applyStreams(job); err != nil {
+		return err
+	}
+	if err := e.series.apply(f, e.noManifest, job); err != nil {
+		return err
 	}
 	if f.Changed("duration") {
 		job.Limits.MaxDuration = recorder.Duration(e.duration)
@@ -77,6 +79,22 @@ func (e *encodingFlags) apply(f *pflag.FlagSet, job *recorder.Job) error {
 			return usageError{fmt.Errorf("--max-size %q: %w", e.maxSize, err)}
 		}
 		job.Limits.MaxSize = size
+	}
+	return nil
+}
+
+func (e *encodingFlags) applyStreams(job *recorder.Job) error {
+	for _, given := range []struct {
+		flag string
+		urls []string
+	}{{"rtmp", e.rtmp}, {"stream", e.streams}} {
+		for _, u := range given.urls {
+			u, err := secretFlag(given.flag, u)
+			if err != nil {
+				return err
+			}
+			job.Streams = append(job.Streams, recorder.StreamOutput{URLs: []string{u}})
+		}
 	}
 	return nil
 }

@@ -117,7 +117,7 @@ func liveText(rec recorder.Recording) string {
 		string(rec.Status), clock(s.Elapsed.Std()), fmt.Sprintf("%.0f fps", s.FPS),
 		fmt.Sprintf("%d dropped", s.Dropped),
 	}
-	if len(rec.Files) > 0 {
+	if len(rec.Files)+len(rec.Segments)+len(rec.Images) > 0 {
 		parts = append(parts, humanBytes(s.Bytes))
 	}
 	parts = append(parts, fmt.Sprintf("audio %s", level(s.AudioPeak)))

@@ -36,13 +36,16 @@ func (a *app) recordCommand() *cobra.Command {
 		Short: "Record one page or room now: no Redis",
 		Long: `Record one page now, or with --room one LiveKit room, whose server and key are
 those of the configuration (TAPEDECK_LIVEKIT_URL, _API_KEY, _API_SECRET). The file's extension says what is written: .mp4 (H.264 and
-AAC), .webm (VP8 and Opus), .ogg (Opus) or .mp3.
+AAC), .webm (VP8 and Opus), .ogg (Opus) or .mp3. --hls writes HLS segments with
+a playlist, --images a picture every so often, --stream sends live; all at once
+from one encoding.
 
 Ctrl-C ends the recording and finalises the file; a second Ctrl-C skips
 everything a whole file does not need, a third one kills. The recording is kept
 in the spool until it is verified at its destination.`,
 		Example: `  tapedeck record https://example.com -o out.mp4 --duration 30s
   tapedeck record https://example.com --rtmp @stream-url.txt -o copy.mp4
+  tapedeck record https://example.com --hls talk/talk --hls-live live --images talk/thumb --image-size 320
   tapedeck record https://example.com --s3 s3://recordings/talk.mp4
   tapedeck record --room standup --layout grid -o standup.mp4`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -56,6 +59,7 @@ in the spool until it is verified at its destination.`,
 		},
 	}
 	f.register(cmd.Flags(), "the")
+	f.series.register(cmd.Flags(), "on this machine")
 	f.room.register(cmd.Flags())
 	cmd.Flags().StringVarP(&f.output, "output", "o", "", "file to write, .mp4, .webm, .ogg or .mp3")
 	cmd.Flags().BoolVar(&f.awaitStart, "await-start", false, "wait for the page to log START_RECORDING")
@@ -127,18 +131,12 @@ func (f *recordFlags) job(cmd *cobra.Command, url string) (recorder.Job, string,
 		ID:     newJobID(),
 		Source: recorder.Source{URL: url, AwaitStartSignal: f.awaitStart},
 	}
-	outputDir := ""
 	if err := errors.Join(f.apply(cmd.Flags(), &job), f.room.apply(cmd.Flags(), &job)); err != nil {
-		return job, outputDir, err
+		return job, "", err
 	}
-	if f.output != "" {
-		abs, err := checkOutput("-o", f.output)
-		if err != nil {
-			return job, outputDir, err
-		}
-		outputDir = filepath.Dir(abs)
-		// The manifest is for those who look for recordings in a storage.
-		job.Files = append(job.Files, recorder.FileOutput{Filepath: filepath.Base(abs), DisableManifest: true})
+	outputDir, err := localOutputs(&job, f.output)
+	if err != nil {
+		return job, outputDir, err
 	}
 	ext := recorder.ExtMP4
 	if f.audioOnly {
@@ -149,8 +147,8 @@ func (f *recordFlags) job(cmd *cobra.Command, url string) (recorder.Job, string,
 		return job, outputDir, err
 	}
 	job.Files = append(job.Files, outs...)
-	if len(job.Files) == 0 && len(job.Streams) == 0 {
-		return job, outputDir, usageError{errors.New("name an output: -o out.mp4, --rtmp, --s3 or --upload-url")}
+	if len(job.Files)+len(job.Streams)+len(job.Segments)+len(job.Images) == 0 {
+		return job, outputDir, usageError{errors.New("name an output: -o out.mp4, --hls, --images, --stream, --s3 or --upload-url")}
 	}
 	return job, outputDir, job.Validate()
 }
@@ -169,15 +167,19 @@ func checkOutput(flag, output string) (string, error) {
 	default:
 		return "", usageError{fmt.Errorf("%s %q: the extension says what is written: use .mp4, .webm, .ogg or .mp3", flag, output)}
 	}
-	dir := filepath.Dir(abs)
+	return abs, checkWritable(flag, output, filepath.Dir(abs))
+}
+
+// checkWritable makes the directory of an output and sees that files can be made in it.
+func checkWritable(flag, output, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", usageError{fmt.Errorf("%s %q: %w", flag, output, err)}
+		return usageError{fmt.Errorf("%s %q: %w", flag, output, err)}
 	}
 	probe, err := os.CreateTemp(dir, ".tapedeck-*")
 	if err != nil {
-		return "", usageError{fmt.Errorf("%s %q: cannot be written: %w", flag, output, err)}
+		return usageError{fmt.Errorf("%s %q: cannot be written: %w", flag, output, err)}
 	}
-	return abs, errors.Join(probe.Close(), os.Remove(probe.Name()))
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
 // recordLog is quiet beside a live line, where warnings are enough.

@@ -37,6 +37,7 @@ func printSummary(w io.Writer, rec recorder.Recording, spool string) error {
 		}
 		b.WriteString("\n")
 	}
+	summarizeSeries(&b, rec, spool)
 	for _, s := range rec.Streams {
 		fmt.Fprintf(&b, "  %s %s, %s sent", s.URL, s.State, time.Duration(s.Duration).Round(time.Second))
 		if s.Retries > 0 {
@@ -50,6 +51,25 @@ func printSummary(w io.Writer, rec recorder.Recording, spool string) error {
 	writeDiagnosis(&b, rec.Diagnosis)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func summarizeSeries(b *strings.Builder, rec recorder.Recording, spool string) {
+	line := func(name, location, what string, s recorder.Series) {
+		where := location
+		if s.State != recorder.FileDelivered || where == "" {
+			where = fmt.Sprintf("%s: %s %s", name, s.State, s.Error)
+		}
+		if s.State == recorder.FilePending || s.State == recorder.FileRefused {
+			where += " (kept in " + spool + "; a worker on this spool delivers it)"
+		}
+		fmt.Fprintf(b, "  %s\n    %s, %s\n", strings.TrimSpace(where), what, humanBytes(s.Size))
+	}
+	for _, s := range rec.Segments {
+		line(s.PlaylistName, s.PlaylistLocation, fmt.Sprintf("%d segments, %s", s.SegmentCount, time.Duration(s.Duration).Round(10*time.Millisecond)), s.Series)
+	}
+	for _, s := range rec.Images {
+		line(s.FilenamePrefix, "", fmt.Sprintf("%d pictures", s.ImageCount), s.Series)
+	}
 }
 
 func writeDiagnosis(b *strings.Builder, d *recorder.Diagnosis) {
