@@ -44,6 +44,11 @@ func (n *nodeUser) start(r *livekit.RoomCompositeEgressRequest) *livekit.EgressI
 		"file": asJSON(n.h.t, r.FileOutputs), "stream": asJSON(n.h.t, r.StreamOutputs),
 		"segments": asJSON(n.h.t, r.SegmentOutputs), "images": asJSON(n.h.t, r.ImageOutputs),
 	}, Options: map[string]any{"layout": r.Layout}}
+	var hooks []any
+	for _, hook := range r.Webhooks {
+		hooks = append(hooks, message(n.h.t, hook))
+	}
+	call.Options["webhooks"] = hooks
 	if advanced := r.GetAdvanced(); advanced != nil {
 		call.Options["encodingOptions"] = message(n.h.t, advanced)
 	}

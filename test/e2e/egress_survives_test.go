@@ -44,7 +44,7 @@ func TestEgressSurvives(t *testing.T) {
 
 	e.node.stop(second)
 	awaitEgress(t, e.node, second, livekit.EgressStatus_EGRESS_COMPLETE, 20*time.Second)
-	e.node.requireWebhooks(second, livekit.EgressStatus_EGRESS_COMPLETE)
+	e.node.requireWebhooks(second, hooksPath, livekit.EgressStatus_EGRESS_COMPLETE)
 
 	e.look()
 	lost.killTree()
@@ -66,7 +66,7 @@ func TestEgressSurvives(t *testing.T) {
 	rec := e.awaitStatus(first, recorder.StatusComplete, time.Second)
 	m := probe(t, e.pool.stored(rec.Files[0].Filename))
 	assert.InDelta(t, m.duration(t), info.FileResults[0].Duration, float64(100*time.Millisecond), protojson.Format(info))
-	e.node.requireEnded(first)
+	e.node.requireEnded(first, hooksPath)
 	e.requireNoProcess(other)
 }
 

@@ -93,6 +93,7 @@ func (e *egressStage) start(user egressUser, room string) *take {
 		ImageOutputs: []*livekit.ImageOutput{{
 			CaptureInterval: 2, Width: 320, Height: 180, FilenamePrefix: "images/" + room, Output: &livekit.ImageOutput_S3{S3: e.bucket()},
 		}},
+		Webhooks: []*livekit.WebhookConfig{{Url: e.node.own, SigningKey: e.rooms.APIKey}},
 	}
 	t := &take{egressStage: e, user: user, room: room}
 	t.info = user.start(request)
@@ -210,6 +211,7 @@ func (t *take) requireExact() {
 		probePartial(t.t, ingested[0])
 	}
 	t.requireNoSecret(i)
+	t.t.Logf("EgressInfo: %s", i)
 }
 
 // requireNoSecret looks for what no client may see.
@@ -248,12 +250,14 @@ func (e *egressStage) driveBoth(users map[string]egressUser, during func(*take))
 	}
 	for _, t := range takes {
 		t.requireExact()
-		hooks := e.node.requireWebhooks(t.id, livekit.EgressStatus_EGRESS_COMPLETE)
-		for _, w := range hooks {
-			t.requireNoSecret(w.EgressInfo)
+		for _, path := range []string{hooksPath, ownPath} {
+			hooks := e.node.requireWebhooks(t.id, path, livekit.EgressStatus_EGRESS_COMPLETE)
+			for _, w := range hooks {
+				t.requireNoSecret(w.EgressInfo)
+			}
+			last := hooks[len(hooks)-1].EgressInfo
+			assert.Equal(e.t, t.info.FileResults[0].Size, last.FileResults[0].Size, "the last webhook knows the final size")
 		}
-		last := hooks[len(hooks)-1].EgressInfo
-		assert.Equal(e.t, t.info.FileResults[0].Size, last.FileResults[0].Size, "the last webhook knows the final size")
 	}
 	return takes
 }

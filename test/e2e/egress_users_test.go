@@ -52,8 +52,8 @@ func usersDir(t testing.TB) string {
 // nodeUser is a program on LiveKit's server SDK for Node, with a webhook receiver.
 type nodeUser struct {
 	*command
-	hooks string // URL of its receiver
-	said  int    // lines read so far, but for webhooks
+	own  string // URL for the webhooks of jobs, with a secret
+	said int    // answers given so far
 
 	read     int // bytes of its output that were looked at
 	lines    []nodeLine
@@ -110,13 +110,16 @@ func hookPort(t testing.TB) string {
 	return port
 }
 
-func hookURL(port string) string { return "http://127.0.0.1:" + port + "/hooks" }
+// Where a receiver takes what a configuration has it told, and what a job does.
+const hooksPath, ownPath = "/hooks", "/own"
+
+func hookURL(port string) string { return "http://127.0.0.1:" + port + hooksPath }
 
 // startNode starts the program against a server's API; its receiver listens on port.
 func (h *home) startNode(s *roomServer, host, port string) *nodeUser {
 	h.t.Helper()
 	driver := filepath.Join(usersDir(h.t), "driver.mjs")
-	n := &nodeUser{hooks: hookURL(port)}
+	n := &nodeUser{own: "http://127.0.0.1:" + port + ownPath + "?token=" + secret}
 	n.command = h.startProgram([]string{"HOST=" + host, "API_KEY=" + s.APIKey, "API_SECRET=" + s.APISecret, "PORT=" + port}, "node", driver)
 	n.await(n.stdout, `"listening":`+port, 20*time.Second)
 	n.take()
@@ -208,10 +211,10 @@ func (n *nodeUser) one(c nodeCall) *livekit.EgressInfo {
 	return infos[0]
 }
 
-// of gives the webhooks of one egress in their order.
-func (n *nodeUser) of(id string) (list []webhook) {
+// of gives the webhooks of one egress that came to a path, in their order.
+func (n *nodeUser) of(id, path string) (list []webhook) {
 	for _, w := range n.webhooks {
-		if w.GetEgressInfo().GetEgressId() == id {
+		if w.GetEgressInfo().GetEgressId() == id && strings.HasPrefix(w.path, path) {
 			list = append(list, w)
 		}
 	}
@@ -220,20 +223,20 @@ func (n *nodeUser) of(id string) (list []webhook) {
 
 // requireEnded waits for the webhook of an egress's end, also where a takeover or a
 // restart may have had some told twice.
-func (n *nodeUser) requireEnded(id string) {
+func (n *nodeUser) requireEnded(id, path string) []webhook {
 	n.h.t.Helper()
-	n.until("egress_ended of "+id, forever, func() bool {
-		list := n.of(id)
+	n.until("egress_ended of "+id+" at "+path, forever, func() bool {
+		list := n.of(id, path)
 		return len(list) > 0 && list[len(list)-1].Event == "egress_ended"
 	})
+	return n.of(id, path)
 }
 
-// requireWebhooks waits for the end of one egress to arrive, and checks all that
-// came: in their order, each once.
-func (n *nodeUser) requireWebhooks(id string, status livekit.EgressStatus) []webhook {
+// requireWebhooks waits for the end of one egress to arrive at a path, and checks all
+// that came: in their order, each once.
+func (n *nodeUser) requireWebhooks(id, path string, status livekit.EgressStatus) []webhook {
 	n.h.t.Helper()
-	n.requireEnded(id)
-	list := n.of(id)
+	list := n.requireEnded(id, path)
 	seen := map[string]bool{}
 	for i, w := range list {
 		assert.Equal(n.h.t, i == 0, w.Event == "egress_started", "%d: %s", i, w.Event)
@@ -244,6 +247,7 @@ func (n *nodeUser) requireWebhooks(id string, status livekit.EgressStatus) []web
 		assert.InDelta(n.h.t, time.Now().Unix(), w.CreatedAt, 120)
 		seen[w.Id] = true
 	}
+	assert.Greater(n.h.t, len(list), 2, "and what was between")
 	assert.Equal(n.h.t, status, list[len(list)-1].EgressInfo.Status)
 	return list
 }
