@@ -36,7 +36,7 @@ func (a *app) openDoors(ctx context.Context, q *queue.Queue, w *recorder.Worker,
 	}
 	if a.config.LiveKit.Enabled {
 		var err error
-		if d.server, err = a.openBehindServer(q, w, log); err != nil {
+		if d.server, err = a.openBehindServer(ctx, q, w, log); err != nil {
 			d.close(ctx)
 			return nil, err
 		}

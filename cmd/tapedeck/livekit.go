@@ -25,7 +25,7 @@ type behindServer struct {
 // openBehindServer begins to take the requests of the livekit-server on the same
 // Redis. The Bus must be there before the worker runs: it serves the jobs that the
 // worker takes up from its spool, too.
-func (a *app) openBehindServer(q *queue.Queue, w *recorder.Worker, log *zap.Logger) (_ *behindServer, err error) {
+func (a *app) openBehindServer(ctx context.Context, q *queue.Queue, w *recorder.Worker, log *zap.Logger) (_ *behindServer, err error) {
 	b := &behindServer{}
 	defer func() {
 		if err != nil {
@@ -53,7 +53,7 @@ func (a *app) openBehindServer(q *queue.Queue, w *recorder.Worker, log *zap.Logg
 	b.onClose(cpu.Close)
 	b.bus = &egress.Bus{Door: a.door(), Messages: messages, Worker: w, Controller: q, CPU: cpu.Load, Log: log}
 	w.Began = b.bus.Serve
-	if err := b.bus.Open(); err != nil {
+	if err := b.bus.Open(ctx); err != nil {
 		return nil, err
 	}
 	log.Info("livekit-server's egress requests are answered")

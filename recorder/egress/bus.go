@@ -3,7 +3,6 @@ package egress
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -53,6 +52,7 @@ type Bus struct {
 
 	internal rpc.EgressInternalServer
 	reports  rpc.IOInfoClient
+	leave    context.CancelFunc
 
 	mu       sync.Mutex
 	closed   bool
@@ -60,12 +60,16 @@ type Bus struct {
 	under    sync.WaitGroup // what is being answered
 }
 
-// Open begins to take requests. Before it, and after Close, jobs are not served.
-func (b *Bus) Open() error {
+// Open begins to take requests, and does until Close, whatever becomes of ctx.
+// Before it and after Close, jobs are not served.
+func (b *Bus) Open(ctx context.Context) error {
 	if err := b.open(); err != nil {
 		b.Close()
 		return recorder.Errorf(recorder.CodeUnavailable, "no egress service on the message bus: %w", err)
 	}
+	ctx, b.leave = context.WithCancel(context.WithoutCancel(ctx))
+	w := &waiting{bus: b, served: map[string]func(){}}
+	b.under.Go(func() { w.run(ctx) })
 	return nil
 }
 
@@ -89,6 +93,9 @@ func (b *Bus) Close() {
 	left := b.handlers
 	b.handlers = nil
 	b.mu.Unlock()
+	if b.leave != nil {
+		b.leave()
+	}
 	// Not Shutdown: that also waits for servers to decide about what was offered.
 	if b.internal != nil {
 		b.internal.Kill()
@@ -191,7 +198,7 @@ func (b *Bus) find(ctx context.Context, id string) (recorder.Recording, error) {
 	case err != nil:
 		return recorder.Recording{}, err
 	case len(found) == 0:
-		return recorder.Recording{}, recorder.Errorf(recorder.CodeNotFound, "no egress %s", id)
+		return recorder.Recording{}, recorder.Errorf(recorder.CodeNotFound, "egress does not exist")
 	}
 	return found[0], nil
 }
@@ -200,5 +207,12 @@ func (b *Bus) find(ctx context.Context, id string) (recorder.Recording, error) {
 func (b internalAPI) ListActiveEgress(context.Context, *rpc.ListActiveEgressRequest) (*rpc.ListActiveEgressResponse, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return &rpc.ListActiveEgressResponse{EgressIds: slices.Sorted(maps.Keys(b.handlers))}, nil
+	answer := &rpc.ListActiveEgressResponse{}
+	for id, h := range b.handlers {
+		if h.runs > 0 {
+			answer.EgressIds = append(answer.EgressIds, id)
+		}
+	}
+	slices.Sort(answer.EgressIds)
+	return answer, nil
 }

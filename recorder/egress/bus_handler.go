@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,15 +22,18 @@ type handler struct {
 	id      string
 	server  rpc.EgressHandlerServer
 	stopped atomic.Bool
-	uses    int // under bus.mu: a job may be begun again before its last attempt is cleared away
+	// Under bus.mu. A job may be begun again before its last attempt is cleared away.
+	uses, runs int
 }
 
 // Serve answers for a job from now on until done is called: from the moment the
 // worker has it, whichever way it came by it, until it is finished or another
 // worker's. What is being answered then is still seen through. It is meant to be
 // a recorder.Worker's Began.
-func (b *Bus) Serve(job recorder.Job) (done func()) {
-	id := job.ID
+func (b *Bus) Serve(job recorder.Job) (done func()) { return b.serve(job.ID, 1) }
+
+// serve is Serve; runs is 0 for a job that is not the worker's.
+func (b *Bus) serve(id string, runs int) (done func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed || b.internal == nil {
@@ -47,19 +51,14 @@ func (b *Bus) Serve(job recorder.Job) (done func()) {
 		}
 		b.handlers[id] = h
 	}
-	h.uses++
-	var once atomic.Bool
-	return func() {
-		if once.CompareAndSwap(false, true) {
-			b.unserve(h)
-		}
-	}
+	h.uses, h.runs = h.uses+1, h.runs+runs
+	return sync.OnceFunc(func() { b.unserve(h, runs) })
 }
 
-func (b *Bus) unserve(h *handler) {
+func (b *Bus) unserve(h *handler, runs int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	h.uses--
+	h.uses, h.runs = h.uses-1, h.runs-runs
 	if h.uses > 0 || b.handlers[h.id] != h {
 		return
 	}

@@ -28,14 +28,19 @@ type alone struct {
 
 func startAlone(t *testing.T) *alone {
 	t.Helper()
-	a := &alone{pool: newPool()}
+	return startAloneIn(t, newPool())
+}
+
+func startAloneIn(t *testing.T, p *pool) *alone {
+	t.Helper()
+	a := &alone{pool: p}
 	messages := psrpc.NewLocalMessageBus()
 	a.worker = &poolWorker{p: a.pool, load: recorder.Load{Slots: 8}}
 	a.bus = &egress.Bus{
 		Door: door(), Messages: messages, Worker: a.worker, Controller: a.pool, CPU: func() float64 { return 0 }, Log: zap.NewNop(),
 	}
 	a.worker.serve = a.bus.Serve
-	require.NoError(t, a.bus.Open())
+	require.NoError(t, a.bus.Open(t.Context()))
 	t.Cleanup(a.bus.Close)
 	var err error
 	a.start, err = rpc.NewEgressInternalClient(messages)
@@ -268,6 +273,55 @@ func TestAJobIsServedUntilItsLastAttemptIsOver(t *testing.T) {
 	a.bus.Close()
 	a.bus.Serve(a.pool.job(id))()
 	assert.Error(t, stop(), "it is closed")
+}
+
+// A job that was given back is no worker's until one has a slot again.
+func TestAJobThatWaitsCanBeStopped(t *testing.T) {
+	t.Parallel()
+	a := startAlone(t)
+	stop := func(id string) error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := a.client.StopEgress(ctx, id, &livekit.StopEgressRequest{EgressId: id})
+		return err
+	}
+	id, taken := a.job(t, nil), a.job(t, nil)
+	for _, j := range []string{id, taken} {
+		a.pool.set(j, func(rec *recorder.Recording) { rec.Status = recorder.StatusQueued })
+		a.pool.ended(j)()
+	}
+	require.Eventually(t, func() bool { return stop(id) == nil }, 10*time.Second, 50*time.Millisecond)
+	found, err := a.pool.List(t.Context(), recorder.Filter{IDs: []string{id}})
+	require.NoError(t, err)
+	assert.Equal(t, recorder.StatusAborted, found[0].Status)
+
+	a.pool.begin(taken) // elsewhere: it is answered for there
+	require.Eventually(t, func() bool { return !a.answersFor(t, taken) }, 10*time.Second, 50*time.Millisecond)
+}
+
+func TestJobsThatWaitedBefore(t *testing.T) {
+	t.Parallel()
+	p := newPool()
+	p.put("EG_waits", throughServer)
+	p.put("EG_other", "")
+	a := startAloneIn(t, p)
+	require.Eventually(t, func() bool { return a.answersFor(t, "EG_waits") }, 10*time.Second, 50*time.Millisecond)
+	assert.False(t, a.answersFor(t, "EG_other"), "livekit-server does not know it")
+	answers, err := a.start.ListActiveEgress(t.Context(), "", &rpc.ListActiveEgressRequest{}, psrpc.WithRequestTimeout(50*time.Millisecond))
+	require.NoError(t, err)
+	for answer := range answers {
+		assert.Empty(t, answer.Result.GetEgressIds(), "it is not active")
+	}
+}
+
+// answersFor asks something that nobody grants.
+func (a *alone) answersFor(t *testing.T, id string) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := a.client.UpdateEgress(ctx, id, &livekit.UpdateEgressRequest{EgressId: id, Url: "https://example.com"})
+	require.Error(t, err)
+	return rpcCodeOf(err) == psrpc.Unimplemented
 }
 
 func TestCPULoadIsAShare(t *testing.T) {

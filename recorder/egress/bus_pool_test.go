@@ -18,6 +18,7 @@ import (
 type pool struct {
 	mu      sync.Mutex
 	jobs    map[string]*poolJob
+	log     []recorder.Event
 	changed chan struct{} // closed at every change
 	stops   []string      // of which jobs
 	updates int
@@ -59,7 +60,8 @@ func (p *pool) change(id string, change func(rec *recorder.Recording)) {
 	change(&rec)
 	rec.UpdatedAt = max(rec.UpdatedAt+1, time.Now().UnixNano())
 	j.rec = rec
-	j.events = append(j.events, recorder.Event{Type: recorder.EventFor(from, rec.Status), At: rec.UpdatedAt, Recording: rec.Clone()})
+	e := recorder.Event{Type: recorder.EventFor(from, rec.Status), At: rec.UpdatedAt, Recording: rec.Clone()}
+	j.events, p.log = append(j.events, e), append(p.log, e)
 	p.signal()
 }
 
@@ -143,22 +145,38 @@ func (p *pool) Update(_ context.Context, id string, u recorder.Update) error {
 	return nil
 }
 
-// List implements recorder.Controller, by id.
+// List implements recorder.Controller, by id, or those that did not end.
 func (p *pool) List(_ context.Context, f recorder.Filter) (found []recorder.Recording, _ error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, id := range f.IDs {
-		if j := p.jobs[id]; j != nil {
+	for id, j := range p.jobs {
+		if slices.Contains(f.IDs, id) || f.Active && !j.rec.Status.Ended() {
 			found = append(found, j.rec.Clone())
 		}
 	}
 	return found, nil
 }
 
-// Watch implements recorder.Controller.
-func (p *pool) Watch(ctx context.Context, _ string, _ func(recorder.Event) bool) error {
-	<-ctx.Done()
-	return context.Cause(ctx)
+// Watch implements recorder.Controller, from now on.
+func (p *pool) Watch(ctx context.Context, _ string, yield func(recorder.Event) bool) error {
+	p.mu.Lock()
+	seen := len(p.log)
+	for {
+		news, changed := p.log[seen:], p.changed
+		p.mu.Unlock()
+		seen += len(news)
+		for _, e := range news {
+			if !yield(e) {
+				return nil
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		p.mu.Lock()
+	}
 }
 
 func (p *pool) job(id string) recorder.Job {

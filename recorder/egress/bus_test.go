@@ -78,7 +78,7 @@ func (b *behind) join(t *testing.T, slots int) *member {
 		Door: b.door, Messages: messages, Worker: m, Controller: b.pool, CPU: func() float64 { return 0 }, Log: log,
 	}
 	m.serve = m.bus.Serve
-	require.NoError(t, m.bus.Open())
+	require.NoError(t, m.bus.Open(t.Context()))
 	reporter := &egress.Reporter{Outbox: b.pool, Messages: messages, Linger: time.Millisecond, Now: time.Now, Log: log}
 	var running sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
