@@ -77,7 +77,7 @@ func (b *Bus) open() (err error) {
 	if b.reports, err = newReports(b.Messages); err != nil {
 		return err
 	}
-	if b.internal, err = rpc.NewEgressInternalServer(internalAPI{b}, b.Messages); err != nil {
+	if b.internal, err = rpc.NewEgressInternalServer(internalAPI{b}, b.Messages, recovering(b.Log)); err != nil {
 		return err
 	}
 	// LiveKit's topic is the cluster, and a pool is one.

@@ -28,7 +28,13 @@ const (
 
 // StartEgressAffinity tells how well a request would be served here: between
 // affinityLeast and affinityIdle by what is free of the slots and of the CPU.
-func (b internalAPI) StartEgressAffinity(_ context.Context, req *rpc.StartEgressRequest) float32 {
+func (b internalAPI) StartEgressAffinity(_ context.Context, req *rpc.StartEgressRequest) (offer float32) {
+	defer func() { // no interceptor is around this
+		if p := recover(); p != nil {
+			logPanic(b.Log, "StartEgressAffinity", p)
+			offer = affinityNone
+		}
+	}()
 	load := b.Worker.Load()
 	if load.Draining || load.Unfit {
 		return affinityNone

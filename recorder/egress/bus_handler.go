@@ -67,7 +67,7 @@ func (b *Bus) unserve(h *handler, runs int) {
 }
 
 func (h *handler) register() (err error) {
-	if h.server, err = rpc.NewEgressHandlerServer(h, h.bus.Messages); err != nil {
+	if h.server, err = rpc.NewEgressHandlerServer(h, h.bus.Messages, recovering(h.bus.Log)); err != nil {
 		return err
 	}
 	for _, register := range []func(string) error{

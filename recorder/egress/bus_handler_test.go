@@ -134,6 +134,26 @@ func TestRefusalsOfAStart(t *testing.T) {
 	assert.Equal(t, psrpc.Unavailable, rpcCodeOf(ask(room(composite(nil)))))
 }
 
+func TestAPanicEndsOneRequest(t *testing.T) {
+	a := startAlone(t)
+	ask := func() error {
+		_, err := a.start.StartEgress(t.Context(), "", &rpc.StartEgressRequest{
+			Request: &rpc.StartEgressRequest_RoomComposite{RoomComposite: composite(nil)},
+		}, psrpc.WithSelectionOpts(psrpc.SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: 200 * time.Millisecond}))
+		return err
+	}
+	serve := a.worker.serve
+	a.worker.serve = func(recorder.Job) func() { panic("a-token-that-is-secret") }
+	err := ask()
+	assert.Equal(t, psrpc.Internal, rpcCodeOf(err))
+	assert.EqualError(t, err, "internal error")
+	a.worker.set(recorder.Load{Slots: 1})
+	a.worker.serve = serve
+	require.NoError(t, ask())
+	a.bus.CPU = func() float64 { panic("no CPU") }
+	assert.ErrorIs(t, ask(), psrpc.ErrNoResponse)
+}
+
 func TestServerOfTheRequestIsThePages(t *testing.T) {
 	a := startAlone(t)
 	id := a.job(t, func(req *rpc.StartEgressRequest) {

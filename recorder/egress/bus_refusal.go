@@ -1,9 +1,13 @@
 package egress
 
 import (
+	"context"
 	"errors"
+	"fmt"
 
 	"github.com/livekit/psrpc"
+	"go.uber.org/zap"
+	"google.golang.org/protobuf/proto"
 
 	"tapedeck/recorder"
 )
@@ -42,4 +46,23 @@ func refusalToStart(err error) error {
 		return psrpc.NewError(psrpc.AlreadyExists, errors.New(recorder.ScrubText(err.Error())))
 	}
 	return rpcError(err)
+}
+
+// recovering answers a panic as an internal error: nothing a client sends may end
+// the worker. What a panic says may hold anything: only its kind is logged, and
+// nothing told.
+func recovering(log *zap.Logger) psrpc.ServerOption {
+	return psrpc.WithServerRPCInterceptors(func(ctx context.Context, req proto.Message, asked psrpc.RPCInfo, next psrpc.ServerRPCHandler) (answer proto.Message, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				logPanic(log, asked.Method, p)
+				err = psrpc.NewErrorf(psrpc.Internal, "internal error")
+			}
+		}()
+		return next(ctx, req)
+	})
+}
+
+func logPanic(log *zap.Logger, method string, p any) {
+	log.Error("a request panicked", zap.String("method", method), zap.String("kind", fmt.Sprintf("%T", p)), zap.Stack("stack"))
 }
