@@ -13,7 +13,7 @@ func TestFakeOutboxKeepsTheContract(t *testing.T) {
 	OutboxContract(t, func(*testing.T) OutboxFixture {
 		var mu sync.Mutex
 		jobs := map[string]recorder.Job{}
-		o := &FakeOutbox{Receivers: []string{OutboxReceiver}, Hold: 100 * time.Millisecond}
+		o := &FakeOutbox{Receivers: []string{OutboxReceiver}, Hold: 200 * time.Millisecond}
 		emit := func(job recorder.Job, status recorder.Status, kind recorder.EventType) {
 			rec := recorder.NewRecording(job, time.Now())
 			rec.Status = status
