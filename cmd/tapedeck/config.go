@@ -48,24 +48,6 @@ type WorkerConfig struct {
 	DeliverGrace time.Duration `yaml:"deliver_grace" env:"DELIVER_GRACE"` // and uploads after that
 }
 
-// StorageConfig is where files go whose job names no storage.
-type StorageConfig struct {
-	Directory string   `yaml:"directory" env:"DIRECTORY"`
-	S3        S3Config `yaml:"s3" envPrefix:"S3_"` // when it names a bucket
-}
-
-// S3Config is a bucket. Without keys, the AWS SDK's default chain gives them.
-type S3Config struct {
-	Bucket         string `yaml:"bucket" env:"BUCKET"`
-	Prefix         string `yaml:"prefix" env:"PREFIX"` // put before every key
-	Region         string `yaml:"region" env:"REGION"`
-	Endpoint       string `yaml:"endpoint" env:"ENDPOINT"`
-	ForcePathStyle bool   `yaml:"force_path_style" env:"FORCE_PATH_STYLE"`
-	AccessKey      string `yaml:"access_key" env:"ACCESS_KEY"`
-	Secret         string `yaml:"secret" env:"SECRET"`
-	SessionToken   string `yaml:"session_token" env:"SESSION_TOKEN"`
-}
-
 // ChromeConfig is the browser.
 type ChromeConfig struct {
 	Path    string   `yaml:"path" env:"PATH"`
@@ -173,11 +155,8 @@ func (c Config) validate() error {
 	if !recorder.ValidID(strings.ReplaceAll(c.Worker.ID, ".", "-")) {
 		wrong("worker.id", c.Worker.ID, "use 1 to 64 characters of A-Z a-z 0-9 _ - .")
 	}
-	if c.Storage.Directory != "" && c.Storage.S3.Bucket != "" {
-		wrong("storage.directory", c.Storage.Directory, "storage is a directory or an S3 bucket: set one of them")
-	}
-	if c.Storage.S3 != (S3Config{}) && c.Storage.S3.Bucket == "" {
-		wrong("storage.s3.bucket", "", "name the bucket")
+	if err := c.Storage.validate(); err != nil {
+		problems = append(problems, err)
 	}
 	problems = append(problems, c.validateDoors(wrong)...)
 	if !filepath.IsAbs(c.Spool) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -174,9 +173,15 @@ func examineGStreamer() finding {
 func (a *app) examineStorage(ctx context.Context) finding {
 	f := finding{Name: "storage"}
 	storage, err := a.storage("")
-	if err == nil {
-		f.Detail = storageName(storage)
+	backup, backupErr := a.backupStorage()
+	if err = errors.Join(err, backupErr); err == nil {
+		f.Detail = storageNames(storage, backup)
 		err = upload.Check(ctx, storage)
+	}
+	if err == nil && backup != (upload.Storage{}) {
+		if err = upload.Check(ctx, backup); err != nil {
+			err = fmt.Errorf("backup: %w", err)
+		}
 	}
 	if err != nil {
 		f.Detail = recorder.ScrubText(err.Error())
@@ -186,13 +191,6 @@ func (a *app) examineStorage(ctx context.Context) finding {
 	f.OK = true
 	f.Detail += ": a test file was written and removed"
 	return f
-}
-
-func storageName(s upload.Storage) string {
-	if s.S3 != nil {
-		return "s3://" + filepath.Join(s.S3.Bucket, s.Prefix)
-	}
-	return s.Directory
 }
 
 func (a *app) printFindings(findings []finding, asJSON bool) error {

@@ -97,7 +97,12 @@ func (a *app) record(cmd *cobra.Command, url string, f *recordFlags) error {
 	runner := a.newRecorder(log)
 	commands, now2, stopSignals := interrupts(log)
 	defer stopSignals()
-	rec := runner.Run(cmd.Context(), task, commands, saving(entry, live.report(log), log))
+	report, series := saving(entry, live.report(log), log), recorder.NewFollowing(cmd.Context(), entry)
+	rec := runner.Run(cmd.Context(), task, commands, func(rec recorder.Recording) {
+		series.See(rec)
+		report(rec)
+	})
+	series.Stop()
 	rec = a.deliverNow(cmd.Context(), entry, rec, now2, live)
 	return a.printRecording(rec, f.json)
 }

@@ -53,6 +53,6 @@ func (c Config) secrets() []string {
 			all = append(all, p)
 		}
 	}
-	s3 := c.Storage.S3
-	return slices.AppendSeq(append(all, s3.AccessKey, s3.Secret, s3.SessionToken, c.LiveKit.APISecret), maps.Values(c.LiveKit.Keys))
+	all = append(append(all, c.Storage.secrets()...), c.LiveKit.APISecret)
+	return slices.AppendSeq(all, maps.Values(c.LiveKit.Keys))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +84,11 @@ func (a *app) spoolPush(ctx context.Context, outputDir string, all bool) error {
 		return err
 	}
 	log := a.logger(a.err, recorder.Scrubber{})
-	entries, err := a.spoolLeft(upload.Options{Default: storage, Log: log, KeepLogs: keptLogs})
+	opts, err := a.spoolOptions(storage, log)
+	if err != nil {
+		return err
+	}
+	entries, err := a.spoolLeft(opts)
 	if err != nil {
 		return err
 	}
@@ -111,6 +116,12 @@ func (a *app) push(ctx context.Context, e recorder.SpoolEntry) error {
 	rec = e.Deliver(ctx, rec, func(recorder.Recording) {})
 	for _, f := range rec.Files {
 		fmt.Fprintf(a.out, "%s: %s %s %s\n", rec.ID, f.State, f.Location, f.Error)
+	}
+	for _, r := range rec.Segments {
+		fmt.Fprintf(a.out, "%s: %s %s %s\n", rec.ID, r.State, cmp.Or(r.PlaylistLocation, r.PlaylistName), r.Error)
+	}
+	for _, r := range rec.Images {
+		fmt.Fprintf(a.out, "%s: %s %d images %s %s\n", rec.ID, r.State, r.ImageCount, r.FilenamePrefix, r.Error)
 	}
 	if !rec.Settled() {
 		return errors.Join(e.Close(), recorder.Errorf(recorder.CodeUpload, "%s was not delivered: the spool keeps it", rec.ID))

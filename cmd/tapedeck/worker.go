@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -112,7 +110,11 @@ func (a *app) runWorker(ctx context.Context, hurry <-chan struct{}, storage uplo
 		return err
 	}
 	defer q.Close()
-	spool, err := upload.NewSpool(a.config.Spool, upload.Options{Default: storage, Log: log, KeepLogs: keptLogs})
+	opts, err := a.spoolOptions(storage, log)
+	if err != nil {
+		return err
+	}
+	spool, err := upload.NewSpool(a.config.Spool, opts)
 	if err != nil {
 		return err
 	}
@@ -209,29 +211,6 @@ func (a *app) childRunner(log *zap.Logger) (*child.Runner, error) {
 		return nil, err
 	}
 	return &child.Runner{Command: []string{self, "child"}, Env: childEnv(os.Environ()), Settings: settings, Now: time.Now, Log: log}, nil
-}
-
-// storage gives the worker's own: a bucket, or a directory.
-func (a *app) storage(outputDir string) (upload.Storage, error) {
-	c := a.config.Storage
-	switch {
-	case outputDir != "" && c.S3.Bucket != "":
-		return upload.Storage{}, usageError{errors.New("--output-dir: the configuration names storage.s3: set one of them")}
-	case outputDir != "":
-		c.Directory = outputDir
-	case c.S3.Bucket != "":
-		return upload.Storage{Prefix: c.S3.Prefix, S3: &recorder.S3Upload{
-			Bucket: c.S3.Bucket, Region: c.S3.Region, Endpoint: c.S3.Endpoint, ForcePathStyle: c.S3.ForcePathStyle,
-			AccessKey: c.S3.AccessKey, Secret: c.S3.Secret, SessionToken: c.S3.SessionToken,
-		}}, nil
-	case c.Directory == "":
-		c.Directory = filepath.Join(filepath.Dir(a.config.Spool), "recordings")
-	}
-	abs, err := filepath.Abs(c.Directory)
-	if err != nil {
-		return upload.Storage{}, usageError{fmt.Errorf("storage.directory %q: %w", c.Directory, err)}
-	}
-	return upload.Storage{Directory: abs}, nil
 }
 
 // drainSignals ends the context at the first SIGTERM or Ctrl-C and closes the
