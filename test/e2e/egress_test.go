@@ -192,6 +192,13 @@ func (t *take) requireExact() {
 		assert.Contains(t.t, location, t.s3.Bucket+"/hls/"+t.room+"/")
 	}
 	assert.InDelta(t.t, file.Duration, hls.Duration, float64(500*time.Millisecond))
+	list := recordertest.ReadSegments(t.t, t.s3.Path(hls.PlaylistName))
+	assert.True(t.t, list.Ended)
+	assert.Len(t.t, list.Segments, int(hls.SegmentCount))
+	assert.InDelta(t.t, hls.Duration, list.Duration(), float64(100*time.Millisecond))
+	live := recordertest.ReadPlaylist(t.t, t.s3.Path(hls.LivePlaylistName))
+	assert.True(t.t, live.Ended)
+	assert.Len(t.t, live.Segments, min(int(hls.SegmentCount), 5))
 
 	require.Len(t.t, i.ImageResults, 1)
 	images := t.objects("images/"+t.room, ".jpeg")
@@ -303,6 +310,9 @@ func TestEgressBehindLiveKit(t *testing.T) {
 		seen.await("hls.js plays what is being recorded", 20*time.Second, func(s sighting) bool {
 			return s.Play == "live" && s.At != nil && *s.At > 3 && s.Frames > 20 && s.Width == 640
 		})
+		assert.NotEmpty(t, e.objects("hls/talk/part", ".ts"), "segments arrive")
+		assert.NotEmpty(t, e.objects("images/talk", ".jpeg"), "and images")
+		assert.Empty(t, e.objects("files/talk", ".mp4"), "while it is being recorded")
 	})
 	seen.await("RecordingStatusChanged to false", 10*time.Second, func(s sighting) bool { return s.Changed != nil && !*s.Changed })
 	assert.Equal(t, []bool{true, false}, seen.statuses())
