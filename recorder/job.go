@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,6 +55,14 @@ type Webhook struct {
 	URL string `json:"url"`
 	// Key names the API key whose secret signs; the worker's own when empty.
 	Key string `json:"signing_key,omitempty"`
+	// Events are the webhook events that it is told (egress_started, egress_updated,
+	// egress_ended), with commas between; all when empty.
+	Events string `json:"events,omitempty"`
+}
+
+// Wants reports whether the receiver is told of a webhook event.
+func (w Webhook) Wants(event string) bool {
+	return w.Events == "" || slices.Contains(strings.Split(w.Events, ","), event)
 }
 
 // How much one job may ask for.

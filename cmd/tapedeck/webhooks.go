@@ -69,5 +69,8 @@ func webhookEvent(e recorder.Event, to recorder.Receiver) (*livekit.WebhookEvent
 	case recorder.EventEnded:
 		name = lkwebhook.EventEgressEnded
 	}
+	if !to.Webhook.Wants(name) {
+		return nil, false
+	}
 	return &livekit.WebhookEvent{Event: name, EgressInfo: egress.Info(e.Recording)}, true
 }

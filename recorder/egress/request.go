@@ -2,11 +2,13 @@ package egress
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	pegress "github.com/livekit/protocol/egress"
 	"github.com/livekit/protocol/livekit"
 	"github.com/livekit/protocol/rpc"
+	"github.com/livekit/protocol/webhook"
 	"google.golang.org/protobuf/proto"
 
 	"tapedeck/recorder"
@@ -150,12 +152,32 @@ func needURL(s recorder.Source) error {
 	return nil
 }
 
+// webhooks maps receivers. One that filters out every event of an egress is none.
 func webhooks(configs []*livekit.WebhookConfig) []recorder.Webhook {
 	var hooks []recorder.Webhook
 	for _, c := range configs {
-		hooks = append(hooks, recorder.Webhook{URL: c.Url, Key: c.SigningKey})
+		events, some := eventsOf(c.FilterParams)
+		if some {
+			hooks = append(hooks, recorder.Webhook{URL: c.Url, Key: c.SigningKey, Events: events})
+		}
 	}
 	return hooks
+}
+
+// eventsOf reads a filter as LiveKit does: what is included counts before what is
+// excluded. Empty is all of them.
+func eventsOf(f *livekit.FilterParams) (events string, some bool) {
+	all := []string{webhook.EventEgressStarted, webhook.EventEgressUpdated, webhook.EventEgressEnded}
+	told := slices.DeleteFunc(slices.Clone(all), func(e string) bool {
+		if len(f.GetIncludeEvents()) > 0 {
+			return !slices.Contains(f.IncludeEvents, e)
+		}
+		return slices.Contains(f.GetExcludeEvents(), e)
+	})
+	if len(told) == len(all) {
+		return "", true
+	}
+	return strings.Join(told, ","), len(told) > 0
 }
 
 // outputsOf lists the outputs of a request of the first generation: the lists,

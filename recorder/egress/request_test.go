@@ -382,6 +382,33 @@ func TestConnection(t *testing.T) {
 	assert.Equal(t, recorder.Source{URL: "https://example.com/page"}, jobOf(t, web).Source, "a page is not for entering rooms")
 }
 
+func TestWebhookFilters(t *testing.T) {
+	const started, updated, ended = "egress_started", "egress_updated", "egress_ended"
+	for name, c := range map[string]struct {
+		filter *livekit.FilterParams
+		want   []string
+	}{
+		"none":       {nil, []string{started, updated, ended}},
+		"empty":      {&livekit.FilterParams{}, []string{started, updated, ended}},
+		"included":   {&livekit.FilterParams{IncludeEvents: []string{ended, started, "room_started"}}, []string{started, ended}},
+		"excluded":   {&livekit.FilterParams{ExcludeEvents: []string{updated}}, []string{started, ended}},
+		"both":       {&livekit.FilterParams{IncludeEvents: []string{ended}, ExcludeEvents: []string{ended}}, []string{ended}},
+		"others":     {&livekit.FilterParams{ExcludeEvents: []string{"room_started"}}, []string{started, updated, ended}},
+		"of no kind": {&livekit.FilterParams{IncludeEvents: []string{"room_started"}}, nil},
+	} {
+		job := jobOf(t, ofRoom(&livekit.RoomCompositeEgressRequest{
+			FileOutputs: mp4("a"), Webhooks: []*livekit.WebhookConfig{{Url: "https://h.example.com", FilterParams: c.filter}},
+		}))
+		var told []string
+		for _, event := range []string{started, updated, ended} {
+			if len(job.Webhooks) > 0 && job.Webhooks[0].Wants(event) {
+				told = append(told, event)
+			}
+		}
+		assert.Equal(t, c.want, told, name)
+	}
+}
+
 func TestStreamsThatMayComeLater(t *testing.T) {
 	job := jobOf(t, ofRoom(&livekit.RoomCompositeEgressRequest{FileOutputs: mp4("a"), StreamOutputs: rtmp()}))
 	assert.Empty(t, job.Streams)
