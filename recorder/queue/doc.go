@@ -1,5 +1,6 @@
 // Package queue keeps jobs in Redis Streams and hands them to workers: it
-// implements recorder.Queue, recorder.Lease and recorder.Controller.
+// implements recorder.Queue, recorder.Placer, recorder.Lease, recorder.Controller and
+// recorder.Outbox.
 //
 // What is stored, and what a control plane in another language may rely on, is
 // docs/queue.md. In short: a job is one entry of a stream and, once somebody
@@ -19,6 +20,16 @@
 // says that it has another owner or has ended. When Redis is back, nobody's lease counts
 // as expired until the owners had time for a heartbeat. When it comes back
 // empty, the owners write their jobs' state again.
+//
+// A job that is placed is owned from its first moment: its entry is in its owner's
+// pending list before anybody can read it (docs/adr/0013).
+//
+// # Who hears of it
+//
+// An Outbox moves events into one list per job and receiver, together with the
+// cursor that says how far it came. The first event of a list is claimed for a
+// while, and removed when it arrived. All of it is in Redis: any number of
+// processes share an outbox.
 //
 // # One goroutine per file
 //

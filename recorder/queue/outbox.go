@@ -34,7 +34,7 @@ type OutboxOptions struct {
 }
 
 // Outbox is a recorder.Outbox in Redis. Events from before the first process ever
-// asked, and those that the event stream dropped before one was there to see
+// opened it, and those that the event stream dropped before one was there to see
 // them, are not in it. What nobody could deliver is kept for Options.Retention.
 type Outbox struct {
 	q    *Queue
@@ -50,7 +50,8 @@ func (q *Queue) Outbox(name string, receivers ...string) (*Outbox, error) {
 	return q.OpenOutbox(OutboxOptions{Name: name, Receivers: receivers})
 }
 
-// OpenOutbox opens an Outbox.
+// OpenOutbox opens an Outbox. Redis may be away: then it begins when Next is asked
+// and Redis is back.
 func (q *Queue) OpenOutbox(opts OutboxOptions) (*Outbox, error) {
 	if !recorder.ValidID(opts.Name) || len(opts.Name) > 32 {
 		return nil, recorder.Errorf(recorder.CodeInvalid, "outbox: %q: use 1 to 32 characters of A-Z a-z 0-9 _ -", opts.Name)
@@ -61,7 +62,28 @@ func (q *Queue) OpenOutbox(opts OutboxOptions) (*Outbox, error) {
 		o.known[listEnd(recorder.Receiver{Name: name})] = true
 	}
 	o.cursor <- ""
+	q.health.note(o.begin(q.life))
 	return o, nil
+}
+
+// begin puts the cursor of an outbox that never was behind the last event.
+func (o *Outbox) begin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, o.q.opTimeout())
+	defer cancel()
+	last, err := o.q.rdb.XRevRangeN(ctx, o.q.keys.events(), "+", "-", 1).Result()
+	if err != nil {
+		return err
+	}
+	cursor := "0-0"
+	if len(last) > 0 {
+		cursor = last[0].ID
+	}
+	_, err = o.q.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.HSetNX(ctx, o.hash(), "cursor", cursor)
+		p.PExpire(ctx, o.hash(), o.q.opts.Retention)
+		return nil
+	})
+	return err
 }
 
 // listEnd tells the receivers of a job apart without naming them.

@@ -1,7 +1,6 @@
 package queue_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -29,32 +28,12 @@ func outboxFixture(t *testing.T, url string) recordertest.OutboxFixture {
 				Name: "test", Receivers: []string{recordertest.OutboxReceiver}, Webhooks: true, Hold: testHold,
 			})
 			require.NoError(t, err)
-			begin(t, url, prefix, "test", o)
 			return o
 		},
 		Start: func(job recorder.Job) { require.NoError(t, q.Enqueue(t.Context(), job)) },
 		Stop:  func(id string) { require.NoError(t, q.Stop(t.Context(), id, "")) },
 		Hold:  testHold,
 	}
-}
-
-// begin has an outbox look for the first time: its events are those from now on.
-func begin(t *testing.T, url, prefix, name string, o recorder.Outbox) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	done := make(chan error, 1)
-	go func() {
-		_, err := o.Next(ctx)
-		done <- err
-	}()
-	c := client(t, url)
-	require.Eventually(t, func() bool {
-		there, err := c.HExists(t.Context(), "{"+prefix+"}:outbox:"+name, "cursor").Result()
-		return err == nil && there
-	}, patience, 2*time.Millisecond)
-	cancel()
-	require.Error(t, <-done)
 }
 
 func TestOutboxContractRedis(t *testing.T) {

@@ -116,9 +116,8 @@ func TestOutboxIsKilled(t *testing.T) {
 	t.Parallel()
 	r := recordertest.StartRedis(t)
 	c, q := client(t, r.URL()), open(t, r.URL(), testOptions(t, ""))
-	o, err := q.OpenOutbox(outboxOfProcesses())
+	_, err := q.OpenOutbox(outboxOfProcesses())
 	require.NoError(t, err)
-	begin(t, r.URL(), "tapedeck", "test", o)
 
 	const jobs = 30
 	receivers := []*exec.Cmd{startReceiver(t, r.URL()), startReceiver(t, r.URL())}
@@ -185,8 +184,8 @@ func TestOutboxBeginsNow(t *testing.T) {
 	q := open(t, r.URL(), testOptions(t, ""))
 	require.NoError(t, q.Enqueue(t.Context(), recordertest.WebJob("before")))
 	o := outbox(t, q, queue.OutboxOptions{Receivers: []string{"a"}})
-	begin(t, r.URL(), "tapedeck", "test", o)
 	require.NoError(t, q.Enqueue(t.Context(), recordertest.WebJob("after")))
+	outbox(t, q, queue.OutboxOptions{Receivers: []string{"a"}}) // another process begins nothing anew
 	assert.Equal(t, "after", nextEvent(t, o).Recording.ID)
 
 	// Nobody there, nobody misses anything: Redis remembers.
@@ -213,7 +212,6 @@ func TestOutboxOutlivesTheMemoryOfRedis(t *testing.T) {
 	r := recordertest.StartRedis(t)
 	q := open(t, r.URL(), testOptions(t, ""))
 	o := outbox(t, q, queue.OutboxOptions{Receivers: []string{"a"}})
-	begin(t, r.URL(), "tapedeck", "test", o)
 	require.NoError(t, q.Enqueue(t.Context(), recordertest.WebJob("one")))
 	assert.Equal(t, "one", nextEvent(t, o).Recording.ID)
 	r.Kill()
@@ -227,7 +225,6 @@ func TestOutboxWakesAtOnceAndRests(t *testing.T) {
 	r := recordertest.StartRedis(t)
 	q := open(t, r.URL(), queue.Options{})
 	o := outbox(t, q, queue.OutboxOptions{Receivers: []string{"a"}})
-	begin(t, r.URL(), "tapedeck", "test", o)
 	got := make(chan recorder.Event)
 	go func() {
 		for range 2 {
@@ -273,7 +270,6 @@ func TestOutboxWebhooks(t *testing.T) {
 	r := recordertest.StartRedis(t)
 	c, q := client(t, r.URL()), open(t, r.URL(), testOptions(t, "w1"))
 	o := outbox(t, q, queue.OutboxOptions{Webhooks: true})
-	begin(t, r.URL(), "tapedeck", "test", o)
 	add := func(id string) {
 		require.NoError(t, c.XAdd(t.Context(), &redis.XAddArgs{Stream: "{tapedeck}:jobs", Values: map[string]any{
 			"id": id, "job": `{"url":"https://example.com","file_outputs":[{}],"webhooks":[{"url":"https://example.com/` + id + `?k=` + mark + `"}]}`,
@@ -317,7 +313,6 @@ func TestOutboxForgets(t *testing.T) {
 	opts.Retention = time.Second
 	c, q := client(t, r.URL()), open(t, r.URL(), opts)
 	o := outbox(t, q, queue.OutboxOptions{Receivers: []string{"a"}, Hold: 1100 * time.Millisecond})
-	begin(t, r.URL(), "tapedeck", "test", o)
 	require.NoError(t, q.Enqueue(t.Context(), recordertest.WebJob("undeliverable")))
 	_, err := o.Next(t.Context())
 	require.NoError(t, err)
@@ -345,7 +340,6 @@ func TestOutboxOfAnotherConfiguration(t *testing.T) {
 	q := open(t, r.URL(), testOptions(t, ""))
 	both := outbox(t, q, queue.OutboxOptions{Receivers: []string{"a", "b"}, Hold: testHold})
 	one := outbox(t, q, queue.OutboxOptions{Receivers: []string{"a"}, Hold: testHold})
-	begin(t, r.URL(), "tapedeck", "test", both)
 	require.NoError(t, q.Enqueue(t.Context(), recordertest.WebJob("x")))
 	first, err := both.Next(t.Context()) // it is collected for both
 	require.NoError(t, err)
