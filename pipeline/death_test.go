@@ -102,6 +102,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// victimOutput is a file, or for a playlist's name segments of a second.
+func victimOutput(path string) recorder.Output {
+	if filepath.Ext(path) != recorder.ExtPlaylist {
+		return recorder.Output{ID: "a", Kind: recorder.KindFile, Path: path}
+	}
+	return recorder.Output{ID: "a", Kind: recorder.KindSegments, Dir: filepath.Dir(path), Segments: recorder.SegmentOutput{
+		FilenamePrefix: "seg", PlaylistName: filepath.Base(path), SegmentDuration: recorder.Duration(time.Second),
+	}}
+}
+
 // victim records until it is killed: display, server, path.
 func victim(args []string) {
 	p, err := pipeline.New(recorder.PipelineSpec{
@@ -109,7 +119,7 @@ func victim(args []string) {
 		Options: recorder.EncodingOptions{
 			Width: rigWidth, Height: rigHeight, Framerate: 30, VideoBitrate: 1000, AudioBitrate: 128, AudioFrequency: 48000, KeyFrameInterval: 4,
 		},
-		Outputs: []recorder.Output{{ID: "a", Kind: recorder.KindFile, Path: args[2]}},
+		Outputs: []recorder.Output{victimOutput(args[2])},
 	}, pipeline.Options{})
 	if err != nil {
 		panic(err)

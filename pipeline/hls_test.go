@@ -75,6 +75,94 @@ func TestSegments(t *testing.T) {
 	requireNoParts(t, hls.Dir)
 }
 
+func TestSegmentsOfSound(t *testing.T) {
+	r := newRig(t)
+	server := recordertest.StartSRT(t, "")
+	url := server.URL("streamid=a")
+	hls := r.segments("hls", time.Second, recorder.SegmentOutput{FilenamePrefix: "seg"})
+	spec := r.spec(hls, streamTo(url))
+	spec.AudioOnly = true
+	k := record(t, spec, pipeline.Options{})
+	require.Eventually(t, func() bool { return k.Snapshot().Stats.AudioPeak > -20 }, 20*time.Second, 10*time.Millisecond)
+	k.begin()
+	k.untilState(url, recorder.StreamActive)
+	k.until(2500 * time.Millisecond)
+	untilReceived(t, server.Received(1), 30_000)
+	require.NoError(t, k.end())
+	p := recordertest.ReadSegments(t, listOf(hls))
+	require.GreaterOrEqual(t, len(p.Segments), 3)
+	for _, s := range p.Segments[:len(p.Segments)-1] {
+		require.InDelta(t, time.Second, s.Duration, float64(25*time.Millisecond), "to a frame")
+	}
+	require.InDelta(t, k.Snapshot().Series[0].Duration, p.Duration(), float64(time.Millisecond))
+	whole := r.concatenate(listOf(hls), p)
+	requireEvenSound(t, whole)
+	m := probe(t, whole)
+	require.Equal(t, []string{"aac"}, m.codecs())
+	require.InDelta(t, -15, m.loudness(1500*time.Millisecond, 500*time.Millisecond), 1)
+	require.Equal(t, []string{"aac"}, probeLoosely(t, server.Received(1)).codecs(), "SRT takes sound alone")
+}
+
+// Two outputs of different lengths share one encoder. Names tell the time.
+func TestSegmentsOfPicture(t *testing.T) {
+	r := newRig(t)
+	short := r.segments("short", time.Second, recorder.SegmentOutput{FilenamePrefix: "seg", FilenameSuffix: recorder.SuffixTimestamp})
+	long := r.segments("long", 1500*time.Millisecond, recorder.SegmentOutput{PlaylistName: "list.m3u8"})
+	spec := r.spec(short, long)
+	spec.VideoOnly = true
+	k := record(t, spec, pipeline.Options{})
+	k.begin()
+	k.until(3500 * time.Millisecond)
+	require.NoError(t, k.end())
+	for _, c := range []struct {
+		out recorder.Output
+		aim time.Duration
+	}{{short, time.Second}, {long, 1500 * time.Millisecond}} {
+		p := recordertest.ReadSegments(t, listOf(c.out))
+		for _, s := range p.Segments[:len(p.Segments)-1] {
+			require.InDelta(t, c.aim, s.Duration, float64(aFrame))
+			if c.out.ID == short.ID {
+				require.Equal(t, "seg_"+recorder.Timestamp(s.At)+".ts", s.Name)
+			}
+		}
+		m := probe(t, r.concatenate(listOf(c.out), p))
+		require.Equal(t, []string{"h264"}, m.codecs())
+		m.requireEven(30, 12*time.Microsecond)
+	}
+}
+
+// What was closed before a SIGKILL plays, and nothing else is listed.
+func TestSegmentsAfterKill(t *testing.T) {
+	r := newRig(t)
+	list := filepath.Join(r.dir, "hls", "list.m3u8")
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "TAPEDECK_TEST_VICTIM="+strings.Join([]string{r.inputs.Display, r.inputs.PulseServer, list}, "|"))
+	p := start(t, cmd)
+	var found recordertest.Playlist
+	require.Eventually(t, func() bool {
+		if _, err := os.Stat(list); err == nil {
+			found = recordertest.ReadPlaylist(t, list)
+		}
+		return len(found.Segments) >= 2
+	}, 30*time.Second, time.Millisecond, "two segments are listed")
+	p.kill()
+	found = recordertest.ReadSegments(t, list)
+	require.False(t, found.Ended)
+	require.GreaterOrEqual(t, len(found.Segments), 2)
+	probe(t, r.concatenate(list, found)).requireEven(30, 12*time.Microsecond)
+}
+
+func TestSegmentsAreNotOverwritten(t *testing.T) {
+	r := newRig(t)
+	hls := r.segments("hls", time.Second, recorder.SegmentOutput{FilenamePrefix: "seg"})
+	require.NoError(t, os.MkdirAll(hls.Dir, 0o700))
+	require.NoError(t, os.WriteFile(listOf(hls), []byte("x"), 0o600))
+	require.ErrorContains(t, record(t, r.spec(hls), pipeline.Options{}).wait(), "exists already")
+	file := r.images("file", recorder.ImageOutput{FilenamePrefix: "a/b"})
+	require.NoError(t, os.WriteFile(file.Dir, nil, 0o600))
+	require.ErrorContains(t, record(t, r.spec(file), pipeline.Options{}).wait(), "output directory")
+}
+
 // concatenate joins the segments of a playlist, as a player does.
 func (r *rig) concatenate(list string, p recordertest.Playlist) string {
 	r.t.Helper()

@@ -59,17 +59,3 @@ func TestSRT(t *testing.T) {
 		require.Greater(t, len(m.pictures()), 25, "life %d begins with a key frame", life)
 	}
 }
-
-func TestAudioOnlySRT(t *testing.T) {
-	r := newRig(t)
-	server := recordertest.StartSRT(t, "")
-	url := server.URL("streamid=a")
-	spec := r.spec(streamTo(url))
-	spec.AudioOnly = true
-	k := record(t, spec, pipeline.Options{})
-	k.begin()
-	k.untilState(url, recorder.StreamActive)
-	untilReceived(t, server.Received(1), 30_000)
-	require.NoError(t, k.end())
-	require.Equal(t, []string{"aac"}, probeLoosely(t, server.Received(1)).codecs())
-}
