@@ -171,7 +171,7 @@ func (h *handler) update(ctx context.Context, u recorder.Update) (*livekit.Egres
 	switch {
 	case err != nil:
 		return nil, rpcError(err)
-	case shows(rec, u):
+	case shows(rec, rec, u):
 		return Info(rec), nil
 	case left == 0:
 		return h.stop(ctx)
@@ -182,13 +182,14 @@ func (h *handler) update(ctx context.Context, u recorder.Update) (*livekit.Egres
 	if rec.Status != recorder.StatusActive { // it is changed when it begins
 		return Info(rec), nil
 	}
-	rec, err = h.await(ctx, func(rec recorder.Recording) bool {
-		return rec.Status != recorder.StatusActive || shows(rec, u)
+	before := rec
+	rec, err = h.await(ctx, func(now recorder.Recording) bool {
+		return now.Status != recorder.StatusActive || shows(before, now, u)
 	})
 	switch {
 	case err != nil:
 		return nil, rpcError(err)
-	case rec.Status == recorder.StatusActive && !shows(rec, u):
+	case rec.Status == recorder.StatusActive && !shows(before, rec, u):
 		// The server asks again, and may find it done then.
 		return nil, psrpc.NewErrorf(psrpc.DeadlineExceeded, "the recording has not changed within %s: the worker's log says why, if it cannot", answerWithin)
 	}
@@ -217,9 +218,27 @@ func checkUpdate(rec recorder.Recording, u recorder.Update) (left int, err error
 	return len(streams) + len(rec.Files) + len(rec.Segments) + len(rec.Images), err
 }
 
-// shows reports whether a recording is as an update wants it.
-func shows(rec recorder.Recording, u recorder.Update) bool {
-	return carriedOut(rec, u) && (u.Layout == "" || rec.Layout == u.Layout)
+// shows reports whether a recording is as an update wants it. A stream that was
+// over before is not on again until it is, or has ended once more.
+func shows(before, now recorder.Recording, u recorder.Update) bool {
+	on := live(now)
+	for _, url := range u.AddStreamURLs {
+		id := recorder.StreamID(url)
+		if !slices.Contains(on, id) && endOf(before, id) == endOf(now, id) {
+			return false
+		}
+	}
+	return carriedOut(now, u) && (u.Layout == "" || now.Layout == u.Layout)
+}
+
+// endOf tells when a stream ended; 0 for one that did not, or is unknown.
+func endOf(rec recorder.Recording, id string) int64 {
+	for _, s := range rec.Streams {
+		if s.ID == id {
+			return s.EndedAt
+		}
+	}
+	return 0
 }
 
 // overAlready is what livekit-server says of such an egress itself.

@@ -237,6 +237,9 @@ func TestStreamsOfAJob(t *testing.T) {
 	info, err := update(nil, []string{ingest("two"), ingest("three")})
 	require.NoError(t, err)
 	assert.Equal(t, livekit.EgressStatus_EGRESS_ACTIVE, info.Status, "the file remains")
+	info, err = update([]string{ingest("two")}, nil)
+	require.NoError(t, err)
+	assert.Equal(t, livekit.StreamInfo_ACTIVE, info.StreamResults[2].Status, "it is on again")
 
 	a.pool.sleep(true)
 	_, err = update([]string{ingest("four")}, nil)

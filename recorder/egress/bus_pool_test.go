@@ -136,8 +136,10 @@ func (p *pool) Update(_ context.Context, id string, u recorder.Update) error {
 			}
 		}
 		for _, url := range u.AddStreamURLs {
+			id := recorder.StreamID(url)
+			rec.Streams = slices.DeleteFunc(rec.Streams, func(s recorder.StreamResult) bool { return s.ID == id })
 			rec.Streams = append(rec.Streams, recorder.StreamResult{
-				ID: recorder.StreamID(url), URL: recorder.RedactStreamURL(url), State: recorder.StreamActive,
+				ID: id, URL: recorder.RedactStreamURL(url), State: recorder.StreamActive,
 			})
 		}
 		rec.Layout = cmp.Or(u.Layout, rec.Layout)
