@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tapedeck/recorder/recordertest"
+	"tapedeck/recorder/rehearsal"
 )
 
 const (
@@ -81,6 +82,7 @@ type receiver struct {
 
 func startReceiver(t *testing.T) *receiver {
 	t.Helper()
+	keys := auth.NewFileBasedKeyProviderFromMap(map[string]string{testKey: testSecret, "APIother": "another-secret-that-only-we-have"})
 	r := &receiver{got: make(chan *livekit.WebhookEvent, 16), tries: make(chan struct{}, 64)}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.tries <- struct{}{}
@@ -88,7 +90,7 @@ func startReceiver(t *testing.T) *receiver {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		event, err := lkwebhook.ReceiveWebhookEvent(req, auth.NewSimpleKeyProvider(testKey, testSecret))
+		event, err := lkwebhook.ReceiveWebhookEvent(req, keys)
 		if assert.NoError(t, err) {
 			r.got <- event
 		}
@@ -147,9 +149,10 @@ func TestWebhooksOfAJob(t *testing.T) {
 	r.open.Store(true)
 	s := serve(t)
 	code := verbWith(t, `{"url": "https://example.com", "id": "EG_2", "file_outputs": [{"filepath": "a.mp4"}],
-		"webhooks": [{"url": "`+r.URL+`"}, {"url": "`+r.URL+`/lost", "signing_key": "APIunknown"}]}`, "enqueue", "-")
+		"webhooks": [{"url": "`+r.URL+`", "signing_key": "APIother", "events": "egress_ended"}, {"url": "`+r.URL+`/lost", "signing_key": "APIunknown"}]}`, "enqueue", "-")
 	require.Zero(t, code)
-	assert.Equal(t, "egress_started", r.next(t).Event)
+	require.Zero(t, verbWith(t, "", "stop", "EG_2"))
+	assert.Equal(t, "egress_ended", r.next(t).Event, "all that it wants to hear")
 	s.says(`\"APIunknown\" is not in the configuration`)
 	s.stop()
 }
@@ -242,4 +245,41 @@ func TestConfigurationOfDoors(t *testing.T) {
 	code, _, errOut := verb(soon(t), "list")
 	assert.Equal(t, exitUsage, code)
 	assert.Contains(t, errOut.String(), "webhooks are signed: set livekit.api_key")
+}
+
+func TestDoctorOfDoors(t *testing.T) {
+	redis := recordertest.StartRedis(t)
+	a := &app{config: defaultConfig()}
+	a.config.Redis.URL = redis.URL()
+	f := a.examineServer(soon(t))
+	assert.False(t, f.OK, "nobody answers")
+	assert.Contains(t, f.Remedy, "start livekit-server")
+	server, err := rehearsal.StartServer(t.Context(), rehearsal.ServerOptions{Redis: redis.Addr()})
+	require.NoError(t, err)
+	t.Cleanup(server.Close)
+	f = a.examineServer(soon(t))
+	assert.True(t, f.OK, f.Detail)
+
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	a.config.HTTP.Listen = taken.Addr().String()
+	a.config.LiveKit.APIKey, a.config.LiveKit.APISecret = testKey, testSecret
+	f = a.examineHTTP()
+	assert.False(t, f.OK)
+	assert.Contains(t, f.Remedy, "http.listen")
+	require.NoError(t, taken.Close())
+	f = a.examineHTTP()
+	assert.True(t, f.OK, f.Detail)
+	a.config.LiveKit.APISecret = ""
+	f = a.examineHTTP()
+	assert.False(t, f.OK, "nobody could sign")
+	assert.Contains(t, f.Remedy, "livekit.api_secret")
+
+	t.Setenv("TAPEDECK_REDIS_URL", redis.URL())
+	withKey(t)
+	s := serve(t)
+	a.config.HTTP.Listen, a.config.LiveKit.APISecret = strings.TrimPrefix(s.url, "http://"), testSecret
+	f = a.examineHTTP()
+	assert.True(t, f.OK, f.Detail)
+	assert.Contains(t, f.Detail, "Tapedeck serves there")
 }

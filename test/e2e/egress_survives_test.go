@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -61,13 +62,18 @@ func TestEgressSurvives(t *testing.T) {
 	e.redis.Restart()
 	e.awaitElapsed(first, e.state(first).Stats.Elapsed.Std()+2*time.Second)
 	awaitEgress(t, e.node, first, livekit.EgressStatus_EGRESS_ACTIVE, forever)
+	// One that drains is still asked for what it records.
+	other.signal(syscall.SIGTERM)
+	other.await(other.stderr, `"draining"`, 5*time.Second)
 	e.stopUntilHeard(first)
 	info = awaitEgress(t, e.node, first, livekit.EgressStatus_EGRESS_COMPLETE, 20*time.Second)
 	rec := e.awaitStatus(first, recorder.StatusComplete, time.Second)
 	m := probe(t, e.pool.stored(rec.Files[0].Filename))
 	assert.InDelta(t, m.duration(t), info.FileResults[0].Duration, float64(100*time.Millisecond), protojson.Format(info))
 	e.node.requireEnded(first, hooksPath)
-	e.requireNoProcess(other)
+	assert.Zero(t, other.wait(20*time.Second))
+	e.requireNothingLeft(e.node.command)
+	e.requireSpoolFree(other.id)
 }
 
 // stopUntilHeard stops an egress through servers that are just coming back.
