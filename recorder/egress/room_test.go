@@ -55,11 +55,11 @@ func TestStateOfARoom(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, recorder.RoomState{}, state, "asking does not make it")
 
-	_, err = s.api.CreateRoom(t.Context(), &livekit.CreateRoomRequest{Name: roomJob().RoomName})
+	made, err := s.api.CreateRoom(t.Context(), &livekit.CreateRoomRequest{Name: roomJob().RoomName})
 	require.NoError(t, err)
 	state, err = room.State(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, recorder.RoomState{Exists: true}, state)
+	assert.Equal(t, recorder.RoomState{Exists: true, ID: made.Sid}, state)
 
 	s.enter(t, roomJob())
 	ann, err := rehearsal.Join(t.Context(), rehearsal.Participant{
