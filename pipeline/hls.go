@@ -20,6 +20,7 @@ type segmentOutput struct {
 	fps       int
 	codecs    []codec
 	startedAt func() time.Time // valid once begun is closed
+	ts        *tsWriter        // of run
 	log       *zap.Logger
 
 	fed    chan struct{} // holds one: the queue changed
@@ -44,8 +45,12 @@ func (p *Pipeline) newSegmentOutput(o recorder.Output) (*segmentOutput, error) {
 	if o.Dir == "" || s.FilenamePrefix == "" || s.PlaylistName == "" {
 		return nil, recorder.Errorf(recorder.CodeInvalid, "output %s: segments need a directory, a prefix and a playlist", o.ID)
 	}
+	ts, err := newTSWriter(p.streamCodecs())
+	if err != nil {
+		return nil, err
+	}
 	return &segmentOutput{
-		id: o.ID, dir: o.Dir, spec: s, fps: p.spec.Options.Framerate, codecs: p.streamCodecs(), startedAt: p.beganAt, log: p.log,
+		ts: ts, id: o.ID, dir: o.Dir, spec: s, fps: p.spec.Options.Framerate, codecs: p.streamCodecs(), startedAt: p.beganAt, log: p.log,
 		fed: make(chan struct{}, 1), failed: make(chan struct{}), quit: make(chan struct{}), done: make(chan struct{}),
 		configs: map[codec][]byte{}, total: recorder.OutputSeries{ID: o.ID},
 	}, nil
@@ -151,10 +156,7 @@ func (s *segmentOutput) take() (frames []frame, last bool) {
 
 // run writes what is queued until the end.
 func (s *segmentOutput) run() error {
-	seg, err := newSegmenter(s)
-	if err != nil {
-		return err
-	}
+	seg := newSegmenter(s)
 	defer seg.abandon()
 	order := interleaver{both: len(s.codecs) > 1}
 	for {

@@ -51,7 +51,8 @@ type tsWriter struct {
 
 func newTSWriter(codecs []codec) (*tsWriter, error) {
 	w := &tsWriter{}
-	w.mux = astits.NewMuxer(context.Background(), w, astits.MuxerOptTablesRetransmitPeriod(tsFramesPerTable)) //nolint:contextcheck // writes to memory, never waits
+	// The muxer keeps its context and never looks at it.
+	w.mux = astits.NewMuxer(context.Background(), w, astits.MuxerOptTablesRetransmitPeriod(tsFramesPerTable)) //nolint:forbidigo // as said
 	lead := uint16(pidAudio)
 	for _, c := range codecs {
 		es := astits.PMTElementaryStream{ElementaryPID: pidAudio, StreamType: astits.StreamTypeAACAudio}

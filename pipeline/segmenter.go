@@ -36,15 +36,11 @@ type segmenter struct {
 	listed     time.Duration // media time that the playlist has
 }
 
-func newSegmenter(out *segmentOutput) (*segmenter, error) {
-	ts, err := newTSWriter(out.codecs)
-	if err != nil {
-		return nil, err
-	}
+func newSegmenter(out *segmentOutput) *segmenter {
 	return &segmenter{
-		out: out, ts: ts, list: newPlaylist(out.dir, out.spec), aim: out.spec.Aim(),
+		out: out, ts: out.ts, list: newPlaylist(out.dir, out.spec), aim: out.spec.Aim(),
 		slack: halfFrame(out.fps), buf: bufio.NewWriterSize(nil, 64<<10),
-	}, nil
+	}
 }
 
 // take writes a frame, to the next segment where one begins.

@@ -64,7 +64,7 @@ func TestRhythm(t *testing.T) {
 }
 
 // avcC with one SPS (67 01) and one PPS (68 02).
-var testAVCC = []byte{1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 2, 0x67, 1, 1, 0, 2, 0x68, 2} //nolint:gochecknoglobals // never changed
+var testAVCC = []byte{1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 2, 0x67, 1, 1, 0, 2, 0x68, 2}
 
 func testFrame(c codec, at time.Duration, key bool) frame {
 	if c.video() {
@@ -76,13 +76,14 @@ func testFrame(c codec, at time.Duration, key bool) frame {
 func newTestSegmenter(t *testing.T, codecs ...codec) (*segmenter, string) {
 	t.Helper()
 	dir := t.TempDir()
+	ts, err := newTSWriter(codecs)
+	require.NoError(t, err)
 	out := &segmentOutput{
-		dir: dir, fps: 10, codecs: codecs, log: zap.NewNop(),
+		ts: ts, dir: dir, fps: 10, codecs: codecs, log: zap.NewNop(),
 		spec:      recorder.ResolveSegments(recorder.Job{ID: "x"}, recorder.SegmentOutput{FilenamePrefix: "s", SegmentDuration: recorder.Duration(time.Second)}, time.Time{}, 1),
 		startedAt: func() time.Time { return time.Unix(1_700_000_000, 0) },
 	}
-	s, err := newSegmenter(out)
-	require.NoError(t, err)
+	s := newSegmenter(out)
 	t.Cleanup(s.abandon)
 	return s, filepath.Join(dir, "s.m3u8")
 }

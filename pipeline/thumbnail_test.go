@@ -75,7 +75,8 @@ func TestImages(t *testing.T) {
 	bars := decodeJPEG(t, filepath.Join(stamped.Dir, namesIn(t, stamped.Dir)[2]))
 	require.Equal(t, image.Pt(rigWidth, rigHeight), bars.Bounds().Max)
 	for i, want := range []color.RGBA{{255, 255, 255, 255}, {255, 255, 0, 255}, {0, 255, 255, 255}, {0, 255, 0, 255}} {
-		got := color.RGBAModel.Convert(bars.At(rigWidth*(2*i+1)/14, 80)).(color.RGBA) //nolint:forcetypeassert // of the model
+		r, g, b, _ := bars.At(rigWidth*(2*i+1)/14, 80).RGBA()
+		got := color.RGBA{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8), 255} //nolint:gosec // of 16 bits
 		for c, pair := range [][2]uint8{{want.R, got.R}, {want.G, got.G}, {want.B, got.B}} {
 			require.InDelta(t, pair[0], pair[1], 12, "bar %d, channel %d: %v", i, c, got)
 		}

@@ -227,7 +227,7 @@ func (o FileOutput) validate(f *Faults, field string, j Job) {
 	if (ext == ExtOGG || ext == ExtMP3) && j.VideoOnly {
 		f.add(field+".filepath", o.Filepath, "%s holds sound only, but the job is video_only: use .mp4 or .webm", ext)
 	}
-	if !o.Storage.IsZero() && o.UploadURL != "" {
+	if !o.IsZero() && o.UploadURL != "" {
 		f.add(field+".upload_url", RedactURL(o.UploadURL), "a storage and upload_url exclude each other: set one of them")
 	}
 	if o.UploadURL != "" {
