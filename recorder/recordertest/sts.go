@@ -1,7 +1,6 @@
 package recordertest
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -82,7 +81,7 @@ func (s *STS) signed(r *http.Request, body []byte) bool {
 	if err != nil || len(scope) != 5 || scope[0] != s.AccessKey || scope[3] != "sts" || time.Since(at).Abs() > 5*time.Minute {
 		return false
 	}
-	again, err := http.NewRequestWithContext(context.Background(), r.Method, "http://"+r.Host+r.URL.RequestURI(), nil)
+	again, err := http.NewRequestWithContext(r.Context(), r.Method, "http://"+r.Host+r.URL.RequestURI(), nil)
 	if err != nil {
 		return false
 	}
@@ -93,7 +92,7 @@ func (s *STS) signed(r *http.Request, body []byte) bool {
 			again.Header[http.CanonicalHeaderKey(name)] = r.Header.Values(name)
 		}
 	}
-	err = v4.NewSigner().SignHTTP(context.Background(), aws.Credentials{AccessKeyID: s.AccessKey, SecretAccessKey: s.Secret},
+	err = v4.NewSigner().SignHTTP(r.Context(), aws.Credentials{AccessKeyID: s.AccessKey, SecretAccessKey: s.Secret},
 		again, sha256Hex(body), "sts", scope[2], at)
 	return err == nil && again.Header.Get("Authorization") == given
 }

@@ -101,8 +101,8 @@ func (a *azureStore) send(ctx context.Context, key string, o *object, replace bo
 	head := &blob.HTTPHeaders{BlobContentType: &o.contentType, BlobContentMD5: sum}
 	only := &blob.AccessConditions{}
 	if !replace {
-		any := azcore.ETagAny
-		only.ModifiedAccessConditions = &blob.ModifiedAccessConditions{IfNoneMatch: &any}
+		anything := azcore.ETagAny
+		only.ModifiedAccessConditions = &blob.ModifiedAccessConditions{IfNoneMatch: &anything}
 	}
 	to := a.client.NewBlockBlobClient(key)
 	if o.digest.PartSize == 0 {

@@ -86,8 +86,10 @@ func (o *object) taken(where string) *fault {
 	if !o.exact {
 		return faultf(denied, "%s: %d files of that name exist already", where, mostNames)
 	}
-	return &fault{class: denied, cause: errTaken, text: where + ": a file of that name from another recording exists",
-		remedy: "remove it, or give each recording names of its own, such as {room_name}-{time}"}
+	return &fault{
+		class: denied, cause: errTaken, text: where + ": a file of that name from another recording exists",
+		remedy: "remove it, or give each recording names of its own, such as {room_name}-{time}",
+	}
 }
 
 // holds is has for buckets.

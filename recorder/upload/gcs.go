@@ -37,8 +37,10 @@ func newGCSStore(ctx context.Context, opts Options, conf recorder.GCPUpload) (*g
 	client := opts.httpClient(conf.Proxy)
 	tokens, err := gcsTokens(ctx, client, conf)
 	if err != nil {
-		return nil, &fault{class: denied, text: "gcp: no credentials: " + clip(err.Error()), cause: err,
-			remedy: "give credentials, the JSON key of a service account, or set GOOGLE_APPLICATION_CREDENTIALS"}
+		return nil, &fault{
+			class: denied, text: "gcp: no credentials: " + clip(err.Error()), cause: err,
+			remedy: "give credentials, the JSON key of a service account, or set GOOGLE_APPLICATION_CREDENTIALS",
+		}
 	}
 	authorized := *client
 	if tokens != nil {
@@ -159,9 +161,11 @@ func (g *gcsStore) fault(ctx context.Context, key string, err error) *fault {
 	var token *oauth2.RetrieveError
 	switch {
 	case errors.As(err, &token) && ctx.Err() == nil:
-		return &fault{class: httpClass(token.Response.StatusCode, denied), cause: err,
+		return &fault{
+			class: httpClass(token.Response.StatusCode, denied), cause: err,
 			text:   fmt.Sprintf("%s: no token: %s (%s)", what, token.Response.Status, clip(token.ErrorCode)),
-			remedy: "check the service account's key, and that it was not revoked"}
+			remedy: "check the service account's key, and that it was not revoked",
+		}
 	case errors.Is(err, storage.ErrBucketNotExist) || errors.Is(err, storage.ErrObjectNotExist):
 		return answerOf{what: what, status: http.StatusNotFound, code: "notFound"}.fault(ctx, err)
 	}

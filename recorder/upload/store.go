@@ -103,8 +103,10 @@ func (s Storage) open(ctx context.Context, opts Options) (store, error) {
 	case s.Directory != "":
 		return localStore{dir: s.Directory}, nil
 	default:
-		return nil, &fault{class: final, text: "the output names no storage and the worker has none",
-			remedy: "give the output s3, gcp, azure, ali_oss or upload_url, or the worker a storage"}
+		return nil, &fault{
+			class: final, text: "the output names no storage and the worker has none",
+			remedy: "give the output s3, gcp, azure, ali_oss or upload_url, or the worker a storage",
+		}
 	}
 }
 

@@ -91,9 +91,11 @@ func follow(t *testing.T, e recorder.SpoolEntry) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
+	follower, ok := e.(recorder.Follower)
+	require.True(t, ok)
 	go func() {
 		defer close(done)
-		e.(recorder.Follower).Follow(ctx, e.Task().Recording)
+		follower.Follow(ctx, e.Task().Recording)
 	}()
 	return func() {
 		cancel()
