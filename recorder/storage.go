@@ -1,6 +1,9 @@
 package recorder
 
-import "maps"
+import (
+	"encoding/json"
+	"maps"
+)
 
 // Storage is where an output is uploaded to: at most one of its fields is set.
 // Names and spelling are those of LiveKit's upload messages.
@@ -140,6 +143,15 @@ func (s *Storage) addSecrets(pairs map[string]string) {
 	}
 	if s.GCP != nil {
 		addURLSecrets(pairs, s.GCP.Proxy)
+		// Whoever quotes the credentials quotes a part of them.
+		var account struct {
+			Key string `json:"private_key"`
+			ID  string `json:"private_key_id"`
+		}
+		if json.Unmarshal([]byte(s.GCP.Credentials), &account) == nil {
+			addSecret(pairs, account.Key, hidden)
+			addSecret(pairs, account.ID, hidden)
+		}
 	}
 	if s.AliOSS != nil {
 		addURLSecrets(pairs, s.AliOSS.Endpoint)

@@ -84,3 +84,13 @@ func TestValidateBackupStorage(t *testing.T) {
 	job.Backup.GCP.Bucket = "bbb"
 	require.NoError(t, job.Validate())
 }
+
+func TestScrubStorages(t *testing.T) {
+	job := recorder.Job{
+		Files:  []recorder.FileOutput{{Storage: recorder.Storage{GCP: &recorder.GCPUpload{Credentials: serviceAccount(), Proxy: "http://u:pr0xy-s3cr3t@h"}}}},
+		Images: []recorder.ImageOutput{{Storage: recorder.Storage{Azure: &recorder.AzureBlobUpload{AccountKey: accountKey}}}},
+		Backup: &recorder.Storage{AliOSS: &recorder.AliOSSUpload{AccessKey: "LTAIaccesskey", Secret: "oss-s3cr3t"}},
+	}
+	said := "5ecret-k3y and " + accountKey + " and LTAIaccesskey, oss-s3cr3t, pr0xy-s3cr3t"
+	require.Equal(t, "{redacted} and {redacted} and {redacted}, {redacted}, redacted", recorder.NewScrubber(job).Text(said))
+}
