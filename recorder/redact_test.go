@@ -123,7 +123,7 @@ func fill(t *testing.T, v reflect.Value, at, field string, secrets map[string]st
 func TestRedactedHidesEverySecretField(t *testing.T) {
 	public := []string{
 		"ID", "Source.RoomName", "Source.RoomID", "Source.Layout", "Source.Template", "Source.Identity",
-		"Source.AudioTrackID", "Source.VideoTrackID", "Encoding.Preset", "Metadata", "Webhooks.Key", "Files.Filepath",
+		"Source.AudioTrackID", "Source.VideoTrackID", "Encoding.Preset", "Metadata", "Webhooks.Key", "Webhooks.Events", "Files.Filepath",
 		"Segments.FilenamePrefix", "Segments.PlaylistName", "Segments.LivePlaylistName", "Segments.FilenameSuffix",
 		"Images.FilenamePrefix", "Images.FilenameSuffix",
 	}

@@ -3,6 +3,7 @@ package recorder_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,6 +93,22 @@ func TestSeriesAreJudged(t *testing.T) {
 	} {
 		_, err := recorder.ParseJob([]byte(job))
 		assert.NoError(t, err, job)
+	}
+}
+
+func TestReceiversAreJudged(t *testing.T) {
+	for _, c := range []struct{ job, field, remedy string }{
+		{page(`, "webhooks": [{"url":"ftp://h"}]`), "webhooks[0].url", "http"},
+		{page(`, "webhooks": [{"url":"https://h/?t=5ecret"},{"url":""}]`), "webhooks[1].url", "http"},
+		{page(`, "webhooks": [{"url":"http://a"},{"url":"http://b"},{"url":"http://c"},{"url":"http://d"},{"url":"http://e"}]`), "webhooks", "at most 4"},
+		{page(`, "webhooks": [{"url":"http://a","signing_key":"a\nb"}]`), "webhooks[0].signing_key", "control"},
+		{page(`, "origin": "` + strings.Repeat("x", 64<<10) + `"`), "origin", "at most"},
+	} {
+		faults := faultsOf(t, c.job)
+		require.Len(t, faults, 1, c.job)
+		assert.Equal(t, c.field, faults[0].Field)
+		assert.Contains(t, faults[0].Remedy, c.remedy)
+		assert.NotContains(t, faults[0].String(), "5ecret")
 	}
 }
 

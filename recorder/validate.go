@@ -43,7 +43,24 @@ func (j Job) Validate() error {
 		f.add("limits.max_size", j.Limits.MaxSize, "bounds files, and the job has none: use max_duration, or name a file")
 	}
 	validateMetadata(&f, j.Metadata)
+	j.validateWebhooks(&f)
+	if len(j.Origin) > longestOrigin {
+		f.add("origin", fmt.Sprintf("%d bytes", len(j.Origin)), "at most %d bytes: shorten it", longestOrigin)
+	}
 	return f.errOrNil()
+}
+
+const longestOrigin = 64 << 10
+
+func (j Job) validateWebhooks(f *Faults) {
+	if len(j.Webhooks) > MaxWebhooks {
+		f.add("webhooks", len(j.Webhooks), "at most %d per job: remove some", MaxWebhooks)
+	}
+	for i, h := range j.Webhooks {
+		field := fmt.Sprintf("webhooks[%d]", i)
+		validateURL(f, field+".url", h.URL, "http", "https")
+		validateName(f, field+".signing_key", h.Key, 256)
+	}
 }
 
 func (s Source) validate(f *Faults) {
@@ -93,6 +110,7 @@ func (s Source) validateParticipant(f *Faults) {
 
 func (s Source) validateRoom(f *Faults) {
 	validateName(f, "room_name", s.RoomName, 256)
+	validateName(f, "room_id", s.RoomID, 256)
 	if s.CustomBaseURL != "" {
 		validateURL(f, "custom_base_url", s.CustomBaseURL, "http", "https")
 	} else if layout := cmp.Or(s.Layout, s.Template); layout != "" && !slices.Contains(BuiltInLayouts(), layout) {
