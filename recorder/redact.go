@@ -112,7 +112,7 @@ func (j Job) Redacted() Job {
 		c.Backup.redact()
 	}
 	for i := range c.Webhooks {
-		c.Webhooks[i].URL = RedactURL(c.Webhooks[i].URL)
+		c.Webhooks[i].URL = redactWebhook(c.Webhooks[i].URL)
 	}
 	for i := range c.Streams {
 		for k, u := range c.Streams[i].URLs {
@@ -120,6 +120,15 @@ func (j Job) Redacted() Job {
 		}
 	}
 	return c
+}
+
+// redactWebhook shows the host alone: with many services the path is the secret.
+func redactWebhook(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Host == "" {
+		return hidden
+	}
+	return u.Scheme + "://" + u.Host + "/" + hidden
 }
 
 func hide(s string) string {

@@ -69,6 +69,9 @@ func scrubValue(name string, v any) any {
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for k, e := range v {
+			if k == "webhooks" {
+				e = "{redacted}" // their paths may be secrets
+			}
 			out[clip(printable(k), 64)] = scrubValue(k, e)
 		}
 		return out

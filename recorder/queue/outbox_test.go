@@ -272,16 +272,20 @@ func TestOutboxWebhooks(t *testing.T) {
 	o := outbox(t, q, queue.OutboxOptions{Webhooks: true})
 	add := func(id string) {
 		require.NoError(t, c.XAdd(t.Context(), &redis.XAddArgs{Stream: "{tapedeck}:jobs", Values: map[string]any{
-			"id": id, "job": `{"url":"https://example.com","file_outputs":[{}],"webhooks":[{"url":"https://example.com/` + id + `?k=` + mark + `"}]}`,
+			"id": id, "job": `{"url":"https://example.com","file_outputs":[{}],"webhooks":[{"url":"https://example.com/` + id + `?k=` + mark + `"},{"url":"https://example.com/services/` + mark + `"}]}`,
 		}}).Err())
 	}
 	expect := func(kind recorder.EventType, id string) {
 		t.Helper()
-		d, err := o.Next(t.Context())
-		require.NoError(t, err)
-		assert.Equal(t, kind, d.Event().Type)
-		assert.Equal(t, "https://example.com/"+id+"?k="+mark, d.Receiver().Webhook.URL)
-		require.NoError(t, d.Done(t.Context()))
+		var urls []string
+		for range 2 {
+			d, err := o.Next(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, kind, d.Event().Type)
+			urls = append(urls, d.Receiver().Webhook.URL)
+			require.NoError(t, d.Done(t.Context()))
+		}
+		assert.ElementsMatch(t, []string{"https://example.com/" + id + "?k=" + mark, "https://example.com/services/" + mark}, urls)
 	}
 	add("claimed")
 	l := claim(t, q)
@@ -293,6 +297,18 @@ func TestOutboxWebhooks(t *testing.T) {
 	rec.Files[0].ManifestLocation = "s3://x/" + mark
 	require.NoError(t, l.Finish(t.Context(), rec))
 	expect(recorder.EventEnded, "claimed")
+	require.NoError(t, c.XAdd(t.Context(), &redis.XAddArgs{Stream: "{tapedeck}:jobs", Values: map[string]any{
+		"id": "bad", "job": `{"webhooks":[{"url":"https://example.com/services/` + mark + `"}]}`,
+	}}).Err())
+	ctx, cancel := context.WithCancel(t.Context())
+	claiming := make(chan error, 1)
+	go func() {
+		_, err := q.Claim(ctx)
+		claiming <- err
+	}()
+	require.Eventually(t, func() bool { return stateOf(t, q, "bad").Status == recorder.StatusFailed }, patience, 10*time.Millisecond)
+	cancel()
+	require.Error(t, <-claiming)
 	add("stopped")
 	require.NoError(t, q.Stop(t.Context(), "stopped", ""))
 	expect(recorder.EventEnded, "stopped")

@@ -154,3 +154,11 @@ func TestDuplicatesAtOnce(t *testing.T) {
 		require.NoError(t, client(t, r.URL()).Del(t.Context(), "{tapedeck}:job:"+taken.Load().ID).Err(), "by hand")
 	}
 }
+
+func TestPlacerContract(t *testing.T) {
+	t.Parallel()
+	r := recordertest.StartRedis(t)
+	recordertest.PlacerContract(t, func(t *testing.T) recorder.Placer {
+		return fixture(t, r.URL()).Open("w1")
+	})
+}

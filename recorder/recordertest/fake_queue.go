@@ -3,6 +3,7 @@ package recordertest
 import (
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,14 +62,41 @@ func (q *FakeQueue) Place(ctx context.Context, job recorder.Job) (recorder.Lease
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	if err := job.Validate(); err != nil {
+		return nil, err
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if job.ID == "" {
+		job.ID = "placed-" + strconv.Itoa(len(q.placed))
+	}
 	if q.placed[job.ID] != nil {
 		return nil, recorder.Errorf(recorder.CodeConflict, "job %s exists already", job.ID)
 	}
-	l := NewFakeLease(job, recorder.NewRecording(job, time.Now()))
+	for id, l := range q.placed {
+		if job.RejectDuplicates && l.live() && alike(l.job, job) {
+			return nil, recorder.Errorf(recorder.CodeConflict, "job %s: job %s does the same", job.ID, id)
+		}
+	}
+	rec := recorder.NewRecording(job, time.Now())
+	rec.Attempt = 1
+	l := NewFakeLease(job, rec)
 	q.placed[job.ID] = l
 	return l, nil
+}
+
+// alike is as much of what makes a duplicate as tests need.
+func alike(a, b recorder.Job) bool {
+	return a.RoomName == b.RoomName && a.URL == b.URL && a.LayoutName() == b.LayoutName() && a.Options() == b.Options()
+}
+
+func (l *FakeLease) live() bool {
+	select {
+	case <-l.Ended:
+		return false
+	default:
+		return true
+	}
 }
 
 // Placed gives the lease of a job that was placed; nil for none.

@@ -1,6 +1,7 @@
 package recordertest
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -133,4 +134,59 @@ func queueDuplicates(t *testing.T, f QueueFixture) {
 	assert.Equal(t, recorder.FileEmpty, rec.Files[0].State)
 	require.NoError(t, raw.Finish(ctx, with(raw.Recording(), recorder.StatusComplete)))
 	require.NoError(t, q.Enqueue(ctx, alone("fourth")))
+}
+
+// PlacerContract is what every recorder.Placer does, a fake's too. open gives an
+// empty one.
+func PlacerContract(t *testing.T, open func(t *testing.T) recorder.Placer) {
+	t.Run("lease", func(t *testing.T) { placedLease(t, open(t)) })
+	t.Run("twins", func(t *testing.T) { placedTwins(t, open(t)) })
+}
+
+func placedLease(t *testing.T, p recorder.Placer) {
+	ctx, job := queueCtx(t), WebJob("placed")
+	l, err := p.Place(ctx, job)
+	require.NoError(t, err)
+	t.Cleanup(l.Abandon)
+	assert.Equal(t, job, l.Job())
+	assert.Equal(t, recorder.StatusQueued, l.Recording().Status)
+	assert.Equal(t, 1, l.Recording().Attempt)
+	assert.Equal(t, "talks/placed.mp4", l.Recording().Files[0].Filename)
+	require.NoError(t, l.Report(ctx, with(l.Recording(), recorder.StatusStarting)))
+	_, err = p.Place(ctx, job)
+	require.ErrorIs(t, err, recorder.ErrConflict)
+	require.NoError(t, l.Finish(ctx, with(l.Recording(), recorder.StatusFailed)))
+	_, err = p.Place(ctx, job)
+	require.ErrorIs(t, err, recorder.ErrConflict, "an id is taken once")
+	var faults recorder.Faults
+	_, err = p.Place(ctx, recorder.Job{})
+	require.ErrorAs(t, err, &faults)
+	unnamed, err := p.Place(ctx, WebJob(""))
+	require.NoError(t, err)
+	t.Cleanup(unnamed.Abandon)
+	assert.True(t, recorder.ValidID(unnamed.Job().ID), "an id is made")
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err = p.Place(gone, WebJob("late"))
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func placedTwins(t *testing.T, p recorder.Placer) {
+	ctx := queueCtx(t)
+	alone := WebJob("alone")
+	alone.RejectDuplicates = true
+	first, err := p.Place(ctx, WebJob("first"))
+	require.NoError(t, err)
+	_, err = p.Place(ctx, alone)
+	require.ErrorIs(t, err, recorder.ErrConflict)
+	assert.Contains(t, err.Error(), "first")
+	wide := alone
+	wide.ID, wide.Preset = "wide", "H264_1080P_30"
+	other, err := p.Place(ctx, wide)
+	require.NoError(t, err)
+	t.Cleanup(other.Abandon)
+	require.NoError(t, first.Finish(ctx, with(first.Recording(), recorder.StatusFailed)))
+	l, err := p.Place(ctx, alone)
+	require.NoError(t, err)
+	t.Cleanup(l.Abandon)
 }

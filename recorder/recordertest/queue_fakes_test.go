@@ -36,3 +36,8 @@ func TestFakeOutboxKeepsTheContract(t *testing.T) {
 		}
 	})
 }
+
+func TestFakeQueueKeepsThePlacerContract(t *testing.T) {
+	t.Parallel()
+	PlacerContract(t, func(*testing.T) recorder.Placer { return &FakeQueue{} })
+}
