@@ -34,6 +34,9 @@ type outputs struct {
 
 func addOutputs(job *recorder.Job, a asked) error {
 	m := outputs{job: job, asked: a, codec: a.options.GetAdvanced().GetAudioCodec(), alone: true}
+	if job.VideoOnly { // then none is used
+		m.codec = livekit.AudioCodec_DEFAULT_AC
+	}
 	onlyImages := true
 	for _, o := range a.outputs {
 		m.alone = m.alone && o.stream == nil && o.segments == nil

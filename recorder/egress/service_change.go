@@ -91,18 +91,28 @@ func (s *Service) UpdateLayout(ctx context.Context, r *livekit.UpdateLayoutReque
 	if err := checkLayout(rec, r.Layout); err != nil {
 		return nil, twirpError(err)
 	}
-	if err := s.Controller.Update(ctx, rec.ID, recorder.Update{Layout: r.Layout}); err != nil {
+	return s.change(ctx, rec, recorder.Update{Layout: r.Layout})
+}
+
+// change sends an update, and answers when the recording shows it. One that has
+// not begun is changed when it begins.
+func (s *Service) change(ctx context.Context, rec recorder.Recording, u recorder.Update) (*livekit.EgressInfo, error) {
+	if err := s.Controller.Update(ctx, rec.ID, u); err != nil {
 		return nil, s.overtaken(ctx, rec, updated, err)
 	}
-	if rec.Status == recorder.StatusActive {
-		rec, err = s.await(ctx, rec, func(now recorder.Recording) bool {
-			return now.Layout == r.Layout || now.Status != recorder.StatusActive
-		})
+	if rec.Status != recorder.StatusActive {
+		return Info(rec), nil
 	}
-	if err != nil {
+	now, err := s.await(ctx, rec, func(now recorder.Recording) bool {
+		return now.Status != recorder.StatusActive || shows(rec, now, u)
+	})
+	switch {
+	case err != nil:
 		return nil, twirpError(err)
+	case now.Status == recorder.StatusActive && !shows(rec, now, u):
+		return nil, twirp.NewError(twirp.DeadlineExceeded, "the recording has not changed in time: the worker's log says why, if it cannot")
 	}
-	return Info(rec), nil
+	return Info(now), nil
 }
 
 // checkLayout refuses at once what the worker would refuse.
@@ -143,18 +153,7 @@ func (s *Service) UpdateStream(ctx context.Context, r *livekit.UpdateStreamReque
 	case len(left) == 0 && len(rec.Files)+len(rec.Segments)+len(rec.Images) == 0:
 		return s.stop(ctx, rec)
 	}
-	if err := s.Controller.Update(ctx, rec.ID, update); err != nil {
-		return nil, s.overtaken(ctx, rec, updated, err)
-	}
-	if rec.Status == recorder.StatusActive {
-		rec, err = s.await(ctx, rec, func(now recorder.Recording) bool {
-			return now.Status != recorder.StatusActive || carriedOut(now, update)
-		})
-	}
-	if err != nil {
-		return nil, twirpError(err)
-	}
-	return Info(rec), nil
+	return s.change(ctx, rec, update)
 }
 
 // plainURLs drops librtmp's word for what every stream here is.

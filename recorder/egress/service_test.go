@@ -237,17 +237,32 @@ func TestStopBeforeThereIsAFrame(t *testing.T) {
 	assert.EqualValues(t, 412, info.ErrorCode)
 }
 
-func TestStopThatTakesItsTimeIsAnsweredEnding(t *testing.T) {
+func TestWorkerThatTakesItsTime(t *testing.T) {
 	s, ctx := serve(t, keyed()), t.Context()
 	info, err := s.client.StartWebEgress(ctx, &livekit.WebEgressRequest{Url: "https://example.com", FileOutputs: mp4("a")})
 	require.NoError(t, err)
 	s.begin(info.EgressId)
 	s.sleep(true)
-	ctx, err = twirp.WithHTTPRequestHeaders(ctx, http.Header{"Authorization": {"Bearer " + signed(t, apiKey, apiSecret, true)}, "X-Twirp-Timeout-Ms": {"300"}})
+	ctx, err = twirp.WithHTTPRequestHeaders(ctx, http.Header{"Authorization": {"Bearer " + signed(t, apiKey, apiSecret, true)}, "X-Twirp-Timeout-Ms": {"200"}})
 	require.NoError(t, err)
-	info, err = livekit.NewEgressJSONClient(s.url, http.DefaultClient).StopEgress(ctx, &livekit.StopEgressRequest{EgressId: info.EgressId})
+	api := livekit.NewEgressJSONClient(s.url, http.DefaultClient)
+	_, err = api.UpdateStream(ctx, &livekit.UpdateStreamRequest{EgressId: info.EgressId, AddOutputUrls: []string{"rtmp://h/a/k"}})
+	assert.Equal(t, twirp.DeadlineExceeded, codeOf(err), "it may not be added at all")
+	info, err = api.StopEgress(ctx, &livekit.StopEgressRequest{EgressId: info.EgressId})
 	require.NoError(t, err)
 	assert.Equal(t, livekit.EgressStatus_EGRESS_ENDING, info.Status, "nothing takes it back")
+}
+
+func TestChangesOfWhatHasNotBegun(t *testing.T) {
+	s, ctx := serve(t, keyed()), t.Context()
+	info, err := s.client.StartRoomCompositeEgress(ctx, &livekit.RoomCompositeEgressRequest{RoomName: "r", FileOutputs: mp4("a")})
+	require.NoError(t, err)
+	s.sleep(true)
+	_, err = s.client.UpdateStream(ctx, &livekit.UpdateStreamRequest{EgressId: info.EgressId, AddOutputUrls: []string{"rtmp://h/a/k"}})
+	require.NoError(t, err)
+	_, err = s.client.UpdateLayout(ctx, &livekit.UpdateLayoutRequest{EgressId: info.EgressId, Layout: "grid"})
+	require.NoError(t, err)
+	assert.Equal(t, 2, s.updated(), "they wait for it")
 }
 
 func TestEveryStart(t *testing.T) {
