@@ -156,6 +156,29 @@ func TestSeriesAreRecorded(t *testing.T) {
 	})
 }
 
+// A stream may be removed by the URL it was added with, the one that stands for,
+// or its id.
+func TestShortStreamURLs(t *testing.T) {
+	onStage(t, func(s *stage) {
+		const mux, resolved, srt = "mux://a-key-of-mux", "rtmps://global-live.mux.com:443/app/a-key-of-mux", "srt://h:9000?streamid=a-stream-id"
+		s.job.Streams = []recorder.StreamOutput{{URLs: []string{mux}}}
+		s.begin()
+		assert.Equal(t, resolved, s.pipeline.Spec.Outputs[1].URL)
+		id := recorder.StreamID(mux)
+		change := func(u recorder.Update) { s.send(recorder.Command{Kind: recorder.CommandUpdate, Update: u}) }
+		change(recorder.Update{RemoveStreamURLs: []string{resolved}})
+		change(recorder.Update{AddStreamURLs: []string{resolved, srt}})
+		change(recorder.Update{RemoveStreamURLs: []string{mux, srt}})
+		assert.Equal(t, []string{
+			"remove " + id, "add " + id, "add " + recorder.StreamID(srt), "remove " + id, "remove " + recorder.StreamID(srt),
+		}, s.pipeline.Calls())
+		s.session.Log(recorder.MarkerEnd)
+		rec := s.end()
+		assert.Equal(t, "rtmps://global-live.mux.com:443/app/{a-k...mux}", rec.Streams[0].URL)
+		assert.Equal(t, "srt://h:9000?{redacted}", rec.Streams[2].URL)
+	})
+}
+
 func TestSeriesWithoutAFile(t *testing.T) {
 	onStage(t, func(s *stage) {
 		seriesJob(s)
