@@ -197,3 +197,23 @@ func TestSeedsAreRead(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, read, 6)
 }
+
+// FuzzOrigin shows recordings whose origin anybody put into the queue.
+func FuzzOrigin(f *testing.F) {
+	for _, s := range seeds() {
+		if job, err := door().Job(s); err == nil {
+			f.Add([]byte(job.Origin))
+		}
+	}
+	for _, odd := range []string{``, `{}`, `null`, `{"kind":"egress","request":{"media":null}}`, `{"kind":"web","request":[]}`} {
+		f.Add([]byte(odd))
+	}
+	f.Fuzz(func(t *testing.T, kept []byte) {
+		info := egress.Info(recorder.Recording{ID: "EG_1", RoomName: "r", Status: recorder.StatusComplete, UpdatedAt: 1, Origin: kept})
+		require.NotNil(t, info.Request)
+		_, err := proto.Marshal(info)
+		require.NoError(t, err, "a livekit-server could not be told")
+		_, err = protojson.Marshal(info)
+		require.NoError(t, err, "nor an SDK")
+	})
+}
