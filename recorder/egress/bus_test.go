@@ -331,6 +331,7 @@ func TestLivekitServerIsAway(t *testing.T) {
 	b := startBehind(t)
 	b.join(t, 1)
 	id := b.start(t).EgressId
+	b.hooks.await(t, id, "egress_updated EGRESS_ACTIVE") // the server forgets what it has not sent
 	b.Kill()
 	b.pool.set(id, func(rec *recorder.Recording) { rec.Status, rec.EndReason = recorder.StatusEnding, recorder.EndSignal })
 	b.pool.awaitTried(t, id, 1)
