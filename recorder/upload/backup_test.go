@@ -113,7 +113,7 @@ func TestBackupTakesAWholeSeries(t *testing.T) {
 	eventually(t, func() bool { return len(listed(string(s.Find(mainList)))) == 3 })
 	require.FileExists(t, filepath.Join(studio.dir, "talk/seg_00000.ts"), "it may have to go to the backup")
 	p.Fault(answer(http.StatusForbidden, "AccessDenied"))
-	watched := viewer(t, spare, mainList)
+	watched := view(t, spare, mainList)
 	for range 3 {
 		studio.segment(1000)
 	}
@@ -128,7 +128,7 @@ func TestBackupTakesAWholeSeries(t *testing.T) {
 	require.Contains(t, out.Error, "AccessDenied")
 	require.EqualValues(t, 6, out.SegmentCount)
 	require.EqualValues(t, 6000, out.Size)
-	watched()
+	watched.stop()
 	for i, name := range studio.names {
 		require.True(t, bytes.Equal(noise(uint64(i+1), 1000), spare.Get(name)))
 	}

@@ -47,6 +47,9 @@ var errTaken = errors.New("an object of that name exists")
 // place stores under the first free name. What an earlier try stored whole, its
 // answer lost, is found and not sent again.
 func place(ctx context.Context, b bucket, o *object) (placed, error) {
+	if o.exact && o.overwrite { // whatever lies there: a live playlist has no time to ask
+		return placed{Location: b.location(o.name), Name: o.name}, b.send(ctx, o.name, o, true)
+	}
 	for n := 1; n <= o.names(); n++ {
 		key := numbered(o.name, n)
 		ours := o.overwrite || (o.journal.Name == key && o.journal.Ours)

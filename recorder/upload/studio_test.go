@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -110,34 +111,56 @@ func eventually(t *testing.T, what func() bool) {
 }
 
 // viewer reads a playlist over and over, and for every version it sees demands
-// what that names. It gives the versions, oldest first.
-func viewer(t *testing.T, s *recordertest.S3, key string) (stop func() []string) {
+// what that names.
+type viewer struct {
+	mu       sync.Mutex
+	versions []string // oldest first
+	quit     chan struct{}
+	done     chan struct{}
+	stopped  sync.Once
+}
+
+func view(t *testing.T, s *recordertest.S3, key string) *viewer {
 	t.Helper()
-	quit, seen := make(chan struct{}), make(chan []string)
+	v := &viewer{quit: make(chan struct{}), done: make(chan struct{})}
 	go func() {
-		var versions []string
+		defer close(v.done)
+		last := ""
 		for {
-			text := string(s.Find(key))
-			if text != "" && (len(versions) == 0 || versions[len(versions)-1] != text) {
-				versions = append(versions, text)
+			if text := string(s.Find(key)); text != last {
+				last = text
 				for _, n := range listed(text) {
 					if s.Find(path.Join(path.Dir(key), n)) == nil {
 						t.Errorf("%s names %s, which is not there", key, n)
 					}
 				}
+				v.mu.Lock()
+				v.versions = append(v.versions, text)
+				v.mu.Unlock()
 			}
 			select {
-			case <-quit:
-				seen <- versions
+			case <-v.quit:
 				return
 			default:
 			}
 		}
 	}()
-	return func() []string {
-		close(quit)
-		return <-seen
-	}
+	t.Cleanup(func() { v.stop() }) // before the server is
+	return v
+}
+
+// seen reports whether it saw a version that names so many files.
+func (v *viewer) seen(files int) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.versions) > 0 && len(listed(v.versions[len(v.versions)-1])) == files
+}
+
+// stop ends it and gives what it saw.
+func (v *viewer) stop() []string {
+	v.stopped.Do(func() { close(v.quit) })
+	<-v.done
+	return v.versions
 }
 
 // listed gives what a playlist names.
