@@ -38,7 +38,8 @@ func (e *entry) Deliver(ctx context.Context, rec recorder.Recording, report func
 		outputs.Go(func() { d.run(ctx) })
 	}
 	for _, s := range e.allSeries(task, rec) {
-		outputs.Go(func() { s.deliver(ctx, rec.Clone(), changes) })
+		given := rec.Clone()
+		outputs.Go(func() { s.deliver(ctx, given, changes) })
 	}
 	go func() { outputs.Wait(); close(changes) }()
 	for c := range changes {
