@@ -50,11 +50,14 @@ func (d *delivery) Later(ctx context.Context, pause time.Duration) error {
 
 func (d *delivery) settle(ctx context.Context, after int64) error {
 	q, name := d.o.q, d.o.opts.Name
-	_, err := q.run(ctx, q.scripts.settle,
+	answer, err := q.run(ctx, q.scripts.settle,
 		[]string{d.o.hash() + ":" + d.list, q.keys.outboxDue(name), q.keys.outboxTries(name)},
 		d.list, d.event.ID, d.mark, after)
 	if err != nil {
 		return unavailable("noting a delivery of job "+d.event.Recording.ID, err)
+	}
+	if integer(answer) == 2 {
+		d.o.more.wake() // or it would wait with those who wait for new events
 	}
 	return nil
 }

@@ -43,6 +43,7 @@ type Outbox struct {
 	known map[string]bool
 
 	cursor chan string // one value: the event that this process last saw collected
+	more   *signal     // a list has more that is due
 }
 
 // Outbox opens one whose events go to receivers.
@@ -57,7 +58,7 @@ func (q *Queue) OpenOutbox(opts OutboxOptions) (*Outbox, error) {
 		return nil, recorder.Errorf(recorder.CodeInvalid, "outbox: %q: use 1 to 32 characters of A-Z a-z 0-9 _ -", opts.Name)
 	}
 	opts.Hold = cmp.Or(opts.Hold, OutboxHold)
-	o := &Outbox{q: q, opts: opts, known: map[string]bool{}, cursor: make(chan string, 1)}
+	o := &Outbox{q: q, opts: opts, known: map[string]bool{}, cursor: make(chan string, 1), more: newSignal()}
 	for _, name := range opts.Receivers {
 		o.known[listEnd(recorder.Receiver{Name: name})] = true
 	}
@@ -130,6 +131,7 @@ func (o *Outbox) Next(ctx context.Context) (recorder.Delivery, error) {
 // look claims a delivery, or waits a moment for events and collects them. A claim
 // that nobody waits for any more is put back.
 func (o *Outbox) look(ctx context.Context) (*delivery, error) {
+	more := o.more.next() // before the claim: what comes after it is not missed
 	d, wait, cursor, err := o.claim(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, err
@@ -145,7 +147,12 @@ func (o *Outbox) look(ctx context.Context) (*delivery, error) {
 	if wait >= 0 {
 		block = min(block, max(wait, time.Millisecond))
 	}
-	page, _, err := o.q.watchOnce(ctx, cursor, block)
+	reading, stop := until(ctx, more)
+	defer stop()
+	page, _, err := o.q.watchOnce(reading, cursor, block)
+	if len(page) == 0 && ctx.Err() == nil && reading.Err() != nil {
+		return nil, nil
+	}
 	if err != nil || len(page) == 0 {
 		return nil, err
 	}
