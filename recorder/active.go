@@ -161,6 +161,9 @@ func (l *life) watchPage(ctx context.Context) error {
 	for reloads := 0; ; {
 		err := l.session.Wait(ctx, MarkerEnd)
 		for (errors.Is(err, ErrPageCrashed) || CodeOf(err) == CodePageLoad) && reloads < l.job.Limits.Reloads() {
+			if l.roomGone(ctx) {
+				return nil // endOf says so; a page that is loaded again would make the room anew
+			}
 			reloads++
 			l.hold(true)
 			l.Log.Warn("the page is lost, loading it again", zap.Int("reload", reloads), zap.String("error", l.scrub().Text(err.Error())))

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"go.uber.org/zap"
 )
@@ -18,11 +19,14 @@ func (l *life) finish() {
 	l.rec.EndedAt = l.Now().UnixNano()
 	l.account()
 	l.tell()
+	var leaving sync.WaitGroup
+	leaving.Go(l.leaveRoom)
 	if l.session != nil {
 		if err := l.session.Close(); err != nil {
 			l.Log.Warn("the session did not close cleanly", zap.String("error", l.scrub().Text(err.Error())))
 		}
 	}
+	leaving.Wait()
 }
 
 func (l *life) endPipeline() {

@@ -295,13 +295,27 @@ func (l *life) load(ctx context.Context) error {
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case l.overBefore() != "":
+			return endedEarly{reason: l.overBefore(), err: err}
 		case errors.Is(err, ErrSessionDied), try >= l.job.Limits.Reloads():
 			return err
 		}
 		l.Log.Warn("the page did not start, loading it again",
 			zap.Int("try", try+1), zap.String("error", l.scrub().Text(err.Error())))
+		if err := l.awaitRoom(ctx); err != nil {
+			return err // a page that joins a room which is no more makes it anew
+		}
 	}
 }
+
+// endedEarly is the end of a room before its recording began.
+type endedEarly struct {
+	reason EndReason
+	err    error
+}
+
+func (e endedEarly) Error() string { return e.err.Error() }
+func (e endedEarly) Unwrap() error { return e.err }
 
 func (l *life) loadOnce(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.job.Limits.Start(), l.lateStart())
@@ -341,7 +355,10 @@ func (l *life) failStart(ctx context.Context, err error) {
 		return
 	}
 	reason := EndStartFailed
+	var early endedEarly
 	switch {
+	case errors.As(err, &early):
+		reason = early.reason
 	case l.session == nil: // no page was asked yet: whatever it was, it is the machine's matter
 		err, reason = &Error{Code: CodeUnavailable, Message: AsError(err, CodeUnavailable).Message, Err: err}, EndSessionDied
 	case errors.Is(err, ErrSessionDied):

@@ -29,6 +29,8 @@ type Room interface {
 	State(ctx context.Context) (RoomState, error)
 	// SetLayout tells the page through the metadata of its participant.
 	SetLayout(ctx context.Context, layout string) error
+	// Leave takes the recorder out of the room. CodeNotFound when it is not there.
+	Leave(ctx context.Context) error
 }
 
 // RoomState is what a LiveKit server knows of a room.
@@ -202,6 +204,49 @@ func (l *life) endOf(ctx context.Context) EndReason {
 		return EndConnectionLost
 	default:
 		return EndSignal
+	}
+}
+
+// overBefore says why a room was over before its page logged START_RECORDING: a
+// page that is loaded again would enter it against somebody's will.
+func (l *life) overBefore() EndReason {
+	if n, ok := l.session.(Noter); ok {
+		switch reason := EndReason(n.Note(MarkerEnd)); reason {
+		case EndRoomClosed, EndRemoved:
+			return reason
+		default:
+		}
+	}
+	return ""
+}
+
+// roomGone reports whether the server says that the room does not exist.
+func (l *life) roomGone(ctx context.Context) bool {
+	if l.room == nil {
+		return false
+	}
+	state, err := l.askRoom(ctx)
+	return err == nil && !state.Exists
+}
+
+// leaveTimeout bounds saying goodbye to a room.
+const leaveTimeout = time.Second
+
+// leaveRoom takes the recorder out of its room. The server would show it, and the
+// room as being recorded, until it misses the browser.
+func (l *life) leaveRoom() {
+	switch {
+	case l.room == nil, l.session == nil:
+		return
+	case l.rec.EndReason == EndLeaseLost: // whoever has the job is there under the same identity
+		return
+	case l.rec.EndReason == EndRoomClosed, l.rec.EndReason == EndConnectionLost:
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	if err := l.room.Leave(ctx); err != nil && CodeOf(err) != CodeNotFound {
+		l.Log.Debug("the recorder did not leave the room", zap.String("error", l.scrub().Text(err.Error())))
 	}
 }
 

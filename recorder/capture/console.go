@@ -18,6 +18,7 @@ type console struct{ lines []string }
 const (
 	consoleLines       = 100
 	longestConsoleLine = 500
+	longestLookedAt    = 8192 // bytes of one line
 )
 
 func (c *console) add(line string) {
@@ -36,7 +37,7 @@ type remark struct {
 
 // entry makes a remark; lines count from 0, and what has none is below.
 func entry(level, text, source string, line int64) remark {
-	said := remark{level: level, text: cut(recorder.ScrubText(strings.TrimSpace(text)), longestConsoleLine), raw: text}
+	said := remark{level: level, text: saying(text), raw: text}
 	if source != "" {
 		said.source = shortSource(source)
 		if line >= 0 {
@@ -44,6 +45,13 @@ func entry(level, text, source string, line int64) remark {
 		}
 	}
 	return said
+}
+
+// saying is what is kept of a page's words. Those of a page that says very much are
+// not even looked at to their end: its markers wait behind them.
+func saying(text string) string {
+	text = cutWords(text, longestLookedAt)
+	return cutWords(plain(recorder.ScrubText(strings.TrimSpace(text))), longestConsoleLine)
 }
 
 // String makes "level: text (source)".

@@ -121,7 +121,7 @@ func (s *Session) frameEvent(msg *cdproto.Message) {
 func (s *Session) told(e runtime.EventBindingCalled) {
 	switch e.Name {
 	case bindingName:
-		text := cut(recorder.ScrubText(e.Payload), longestConsoleLine)
+		text := saying(e.Payload)
 		s.tab.update(func(l *life) { l.divErr = text })
 		s.observe(recorder.Observation{Kind: recorder.ObservedPageError, Text: text})
 	case parameterBinding:

@@ -107,7 +107,7 @@ const (
 const errorWatch = `if (window === top) {
 	const watch = setInterval(() => {
 		const text = document.querySelector('div.error')?.textContent.trim();
-		if (text) { clearInterval(watch); ` + bindingName + `(text.slice(0, 500)); }
+		if (text) { clearInterval(watch); ` + bindingName + `(text.slice(0, 8192)); }
 	}, 200);
 }`
 

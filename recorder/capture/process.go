@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -311,4 +312,30 @@ func cut(text string, longest int) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:longest], "") + "…"
+}
+
+// cutWords is cut for what a page says: the word at the cut goes as a whole, for
+// half a secret is not known to be one.
+func cutWords(text string, longest int) string {
+	if len(text) <= longest {
+		return text
+	}
+	const between = " \t\n\"'`<>"
+	if strings.ContainsRune(between, rune(text[longest])) {
+		return cut(text, longest)
+	}
+	return text[:strings.LastIndexAny(text[:longest], between)+1] + "…"
+}
+
+// plain gives text without what would drive a terminal or turn its writing round.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t', r == '\n', r == '\r':
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		}
+		return r
+	}, text)
 }

@@ -8,8 +8,10 @@ package egress
 import (
 	"cmp"
 	"net/url"
+	"strings"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/livekit/protocol/auth"
 	"github.com/livekit/protocol/livekit"
 
@@ -47,8 +49,12 @@ func (d Door) Admit(job recorder.Job) (recorder.Pass, error) {
 			"livekit_url: room %q is on no server: set livekit_url in the job, or livekit.url in the worker's configuration", job.RoomName)
 	}
 	if !signs && job.Token == "" {
-		return pass, recorder.Errorf(recorder.CodeInvalid, "token: room %q cannot be entered: set token in the job, "+
+		return pass, recorder.Errorf(recorder.CodeInvalid, "room %q cannot be entered without a token; set token in the job, "+
 			"or livekit.api_key and livekit.api_secret in the configuration", job.RoomName)
+	}
+	if room := roomOf(job.Token); room != "" && room != job.RoomName {
+		return pass, recorder.Errorf(recorder.CodeInvalid,
+			"the token is for room %q, and the job names room_name %q; use a token of that room, or none where the worker has a key", room, job.RoomName)
 	}
 	// A token somebody else's key has signed is for somebody else's server: ours
 	// knows nothing of that room.
@@ -62,8 +68,31 @@ func (d Door) Admit(job recorder.Job) (recorder.Pass, error) {
 			return pass, err
 		}
 	}
+	if !d.trusts(job) {
+		return pass, err
+	}
 	pass.AdminToken, err = d.sign(job.ID+"-admin", life, &auth.VideoGrant{RoomList: true, RoomAdmin: true, Room: job.RoomName})
 	return pass, err
+}
+
+// trusts reports whether a job's server may have what makes its holder the room's
+// admin: our own server, or any where none is configured; another one when the job
+// proves, by a token, that it knows our secret.
+func (d Door) trusts(job recorder.Job) bool {
+	if job.LiveKitURL == "" || d.URL == "" {
+		return true
+	}
+	own, err := apiURL(d.URL)
+	asked, askedErr := apiURL(job.LiveKitURL)
+	if err == nil && askedErr == nil && strings.TrimRight(own, "/") == strings.TrimRight(asked, "/") {
+		return true
+	}
+	parsed, err := auth.ParseAPIToken(job.Token)
+	if err != nil || parsed.APIKey() != d.APIKey {
+		return false
+	}
+	_, _, err = parsed.Verify(d.APISecret)
+	return err == nil
 }
 
 func lifetime(l recorder.Limits) time.Duration {
@@ -104,6 +133,18 @@ func identityOf(token string) string {
 		return parsed.Identity()
 	}
 	return ""
+}
+
+// roomOf tells which room a token is for; empty when it is none, or for no room.
+func roomOf(token string) string {
+	var claims struct {
+		jwt.RegisteredClaims
+		Video auth.VideoGrant `json:"video"`
+	}
+	if _, _, err := jwt.NewParser().ParseUnverified(token, &claims); err != nil {
+		return ""
+	}
+	return claims.Video.Room
 }
 
 // apiURL is where the server's API is: the same host and path, over HTTP.

@@ -92,13 +92,45 @@ func TestTokenOfTheJobsOwn(t *testing.T) {
 	}
 }
 
+// Whoever may enqueue names the server, and that gets the token: an admin's is for
+// our own alone, unless the job knows our secret anyway.
 func TestServerOfTheJobsOwn(t *testing.T) {
-	job := roomJob()
-	job.LiveKitURL = "wss://other.example.com"
-	pass, err := door().Admit(job)
+	token := func(secret string) string {
+		token, err := auth.NewAccessToken(apiKey, secret).SetIdentity("mine").SetVideoGrant(&auth.VideoGrant{RoomJoin: true, Room: "stand-up"}).ToJWT()
+		require.NoError(t, err)
+		return token
+	}
+	own := egress.Door{APIKey: apiKey, APISecret: apiSecret}
+	for name, c := range map[string]struct {
+		door       egress.Door
+		url, token string
+		admin      bool
+	}{
+		"another one":              {door(), "wss://other.example.com", "", false},
+		"ours":                     {door(), "https://livekit.example.com/", "", true},
+		"with proof":               {door(), "wss://other.example.com", token(apiSecret), true},
+		"with a forged proof":      {door(), "wss://other.example.com", token("a-guess-that-is-as-long-as-a-secret"), false},
+		"where none is configured": {own, "wss://other.example.com", "", true},
+	} {
+		job := roomJob()
+		job.LiveKitURL, job.Token = c.url, c.token
+		pass, err := c.door.Admit(job)
+		require.NoError(t, err, name)
+		assert.Equal(t, c.url, pass.URL, "for the page and for whoever looks after the room")
+		assert.Equal(t, c.admin, pass.AdminToken != "", name)
+	}
+}
+
+func TestTokenOfAnotherRoom(t *testing.T) {
+	token, err := auth.NewAccessToken("APIother", apiSecret).SetIdentity("mine").SetVideoGrant(&auth.VideoGrant{RoomJoin: true, Room: "boardroom"}).ToJWT()
 	require.NoError(t, err)
-	assert.Equal(t, "wss://other.example.com", pass.URL, "for the page and for whoever looks after the room")
-	assert.NotEmpty(t, pass.AdminToken)
+	job := roomJob()
+	job.Token = token
+	_, err = door().Admit(job)
+	assert.Equal(t, recorder.CodeInvalid, recorder.CodeOf(err))
+	assert.ErrorContains(t, err, "boardroom")
+	assert.ErrorContains(t, err, "stand-up")
+	assert.NotContains(t, err.Error(), token)
 }
 
 func TestWhatIsMissingIsNamed(t *testing.T) {

@@ -98,6 +98,18 @@ func (r *room) SetLayout(ctx context.Context, layout string) error {
 	}
 }
 
+// Leave removes the recorder's participant.
+func (r *room) Leave(ctx context.Context) error {
+	ctx, err := r.authorized(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := r.api.RemoveParticipant(ctx, &livekit.RoomParticipantIdentity{Room: r.name, Identity: r.identity}); err != nil {
+		return refusal("leaving the room", err)
+	}
+	return nil
+}
+
 func (r *room) authorized(ctx context.Context) (context.Context, error) {
 	if r.err != nil {
 		return ctx, r.err
@@ -113,7 +125,7 @@ func refusal(doing string, err error) *recorder.Error {
 	}
 	switch said.Code() {
 	case twirp.Unauthenticated, twirp.PermissionDenied:
-		return recorder.Errorf(recorder.CodeInvalid, "%s: the LiveKit server refuses livekit.api_key and livekit.api_secret: check them: %s", doing, said.Msg())
+		return recorder.Errorf(recorder.CodeInvalid, "%s: the LiveKit server refuses the key and its secret, check livekit.api_key and livekit.api_secret in the configuration (%s)", doing, said.Msg())
 	case twirp.NotFound:
 		return recorder.Errorf(recorder.CodeNotFound, "%s: %s", doing, said.Msg())
 	case twirp.InvalidArgument, twirp.Malformed, twirp.Unimplemented:

@@ -15,6 +15,7 @@ type FakeRoom struct {
 	state   recorder.RoomState
 	err     error
 	layouts []string
+	left    int
 	hangs   bool
 }
 
@@ -65,6 +66,24 @@ func (r *FakeRoom) SetLayout(ctx context.Context, layout string) error {
 	}
 	r.layouts = append(r.layouts, layout)
 	return nil
+}
+
+// Leave implements recorder.Room.
+func (r *FakeRoom) Leave(ctx context.Context) error {
+	if err := r.wait(ctx); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left++
+	return r.err
+}
+
+// Left tells how often Leave was called.
+func (r *FakeRoom) Left() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.left
 }
 
 // Layouts lists what SetLayout was told.

@@ -24,10 +24,11 @@ export class Markers {
     console.log('END_RECORDING', reason);
   }
 
-  /** Says why there will be no recording, before there is one. */
-  fail(text: string): void {
+  /** Says why there will be no recording, before there is one; with an end, that another try would be wrong. */
+  fail(text: string, end?: End): void {
     if (this.state !== 'before') return;
     this.state = 'over';
+    if (end) console.log('END_RECORDING', end);
     const box = document.createElement('div');
     box.className = 'error';
     box.textContent = text;

@@ -67,7 +67,7 @@ export class Session {
     const end = endOf(reason);
     if (end) {
       this.markers.end(end);
-      this.markers.fail(`the room could not be recorded: ${end}`);
+      this.markers.fail(`the room could not be recorded: ${end}`, end);
     }
     if (!this.markers.started || this.rejoining || reason === DisconnectReason.CLIENT_INITIATED) return;
     this.losing();
