@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -109,7 +110,20 @@ func TestTwoProcesses(t *testing.T) {
 	victim := startWorker(t, "victim", r.URL())
 	ended := func() int { return len(events(t, c, recorder.EventEnded)) }
 	require.Eventually(t, func() bool { return ended() > 5 }, patience, 5*time.Millisecond)
-	require.NoError(t, victim.Process.Signal(syscall.SIGSTOP))
+	// What is ending waits for the victim; it must have something that others take over.
+	records := func(rec recorder.Recording) bool {
+		return rec.Worker == "victim" && rec.Status == recorder.StatusActive
+	}
+	require.Eventually(t, func() bool {
+		require.NoError(t, victim.Process.Signal(syscall.SIGSTOP))
+		left, err := q.List(t.Context(), recorder.Filter{Active: true, Limit: jobs})
+		require.NoError(t, err)
+		if slices.ContainsFunc(left, records) {
+			return true
+		}
+		require.NoError(t, victim.Process.Signal(syscall.SIGCONT))
+		return false
+	}, patience, 5*time.Millisecond)
 	startWorker(t, "other", r.URL())
 	before := ended()
 	require.Eventually(t, func() bool { return ended() > before+20 }, patience, 5*time.Millisecond)
