@@ -1,8 +1,6 @@
 package upload
 
 import (
-	"bufio"
-	"bytes"
 	"net/url"
 	"path"
 	"strings"
@@ -15,9 +13,8 @@ func isPlaylist(name string) bool { return strings.EqualFold(path.Ext(name), ".m
 // directory. name is the playlist's own.
 func named(name string, text []byte) []string {
 	var files []string
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for lines.Scan() {
-		line := strings.TrimSpace(lines.Text())
+	for line := range strings.SplitSeq(string(text), "\n") {
+		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}

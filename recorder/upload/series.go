@@ -181,7 +181,7 @@ func (s *series) run(ctx context.Context, w *watch, final bool) {
 		} else if len(s.busy) == 0 {
 			return
 		}
-		tick.Reset(min(next, w.every))
+		tick.Reset(min(max(next, time.Millisecond), w.every))
 		done := ctx.Done()
 		if ctx.Err() != nil {
 			done = nil // what is under way was cancelled with it
@@ -274,11 +274,18 @@ func (s *series) take(ctx context.Context, o outcome) {
 	switch {
 	case o.err == nil:
 		delete(s.failed, o.name)
-		s.failing = time.Time{}
+		s.succeed()
 	case ctx.Err() != nil:
 	default:
 		s.fail(o)
 	}
+}
+
+func (s *series) succeed() {
+	if !s.failing.IsZero() {
+		s.log.Info("uploads succeed again", zap.Duration("after", time.Since(s.failing).Round(time.Millisecond)))
+	}
+	s.failing = time.Time{}
 }
 
 // note puts an outcome into the book, and only then removes the file.
@@ -314,8 +321,9 @@ func (s *series) fail(o outcome) {
 		f = &failure{since: time.Now(), pause: s.entry.spool.opts.backoff(), tries: map[class]int{}}
 		s.failed[o.name] = f
 	}
+	level := zap.DebugLevel // hundreds of files may wait for the end of one outage
 	if s.failing.IsZero() {
-		s.failing = time.Now()
+		s.failing, level = time.Now(), zap.WarnLevel
 	}
 	f.before = o.journal
 	f.class, f.text = classOf(o.err), s.scrub.Text(o.err.Error())
@@ -336,7 +344,7 @@ func (s *series) fail(o outcome) {
 	if f.over = s.giveUp(f); !f.over {
 		wait := f.pause.NextBackOff()
 		f.next = time.Now().Add(wait)
-		s.log.Warn("upload failed, will be tried again", zap.String("file", o.name), zap.String("error", f.text), zap.Duration("in", wait))
+		s.log.Log(level, "upload failed, will be tried again", zap.String("file", o.name), zap.String("error", f.text), zap.Duration("in", wait))
 	} else {
 		s.log.Error("upload given up; the file stays in the spool", zap.String("file", o.name), zap.String("error", f.text))
 	}
