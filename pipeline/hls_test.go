@@ -39,7 +39,7 @@ func TestSegments(t *testing.T) {
 	list := listOf(hls)
 	require.Eventually(t, func() bool { _, err := os.Stat(list); return err == nil }, 5*time.Second, 10*time.Millisecond, "listed while it is recorded")
 	require.False(t, recordertest.ReadPlaylist(t, list).Ended)
-	k.until(6500 * time.Millisecond)
+	k.until(6200 * time.Millisecond)
 	require.NoError(t, k.end())
 
 	p := recordertest.ReadSegments(t, list)
@@ -86,7 +86,7 @@ func TestSegmentsOfSound(t *testing.T) {
 	require.Eventually(t, func() bool { return k.Snapshot().Stats.AudioPeak > -20 }, 20*time.Second, 10*time.Millisecond)
 	k.begin()
 	k.untilState(url, recorder.StreamActive)
-	k.until(2500 * time.Millisecond)
+	k.until(2200 * time.Millisecond)
 	untilReceived(t, server.Received(1), 30_000)
 	require.NoError(t, k.end())
 	p := recordertest.ReadSegments(t, listOf(hls))
@@ -112,7 +112,7 @@ func TestSegmentsOfPicture(t *testing.T) {
 	spec.VideoOnly = true
 	k := record(t, spec, pipeline.Options{})
 	k.begin()
-	k.until(3500 * time.Millisecond)
+	k.until(3200 * time.Millisecond)
 	require.NoError(t, k.end())
 	for _, c := range []struct {
 		out recorder.Output

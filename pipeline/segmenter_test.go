@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-gst/go-gst/gst"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
@@ -115,6 +116,47 @@ func TestSegmenterAtGaps(t *testing.T) {
 		"#EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:25.000Z\n#EXTINF:0.200,\ns_00005.ts\n"+
 		"#EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:27.100Z\n#EXTINF:0.900,\ns_00006.ts\n"+
 		"#EXT-X-ENDLIST\n", string(text))
+}
+
+func TestSegmenterWithoutADisk(t *testing.T) {
+	s, list := newTestSegmenter(t, codecAAC)
+	require.NoError(t, s.take(testFrame(codecAAC, 0, true)))
+	require.NoError(t, os.RemoveAll(filepath.Dir(list)))
+	err := s.take(testFrame(codecAAC, time.Second, true))
+	require.Equal(t, recorder.CodePipeline, recorder.CodeOf(err))
+	require.ErrorContains(t, err, "s_00000.ts")
+}
+
+// A disk that stands still costs what it does not take, up to a key frame, and
+// holds nobody up.
+func TestSegmentsOnASlowDisk(t *testing.T) {
+	gstInit()
+	out := &segmentOutput{codecs: []codec{codecH264, codecAAC}, fed: make(chan struct{}, 1), configs: map[codec][]byte{}}
+	caps := gst.NewCapsFromString("video/x-h264,codec_data=(buffer)0164")
+	accept := func(c codec, size int, key bool) {
+		b := gst.NewBufferFromBytes(make([]byte, size))
+		out.accept(packet{codec: c, buf: b, caps: caps, key: key})
+		freeBuffer(b)
+	}
+	accept(codecH264, 1, true)
+	accept(codecVP8, 1, true)
+	require.Len(t, out.queue, 1)
+	require.Equal(t, []byte{1, 0x64}, out.queue[0].config)
+	for range 80 {
+		accept(codecAAC, 1<<20, true)
+	}
+	require.Equal(t, int64(80-64), out.dropped)
+	accept(codecH264, 1, true) // still too much
+	require.Equal(t, int64(17), out.dropped)
+	frames, last := out.take()
+	require.Len(t, frames, 65)
+	require.False(t, last)
+	accept(codecAAC, 1, true)
+	accept(codecH264, 1, false)
+	require.Empty(t, out.queue, "nothing before a key frame")
+	accept(codecH264, 1, true)
+	accept(codecAAC, 1, true)
+	require.Len(t, out.queue, 2)
 }
 
 func TestTransportStreamStandsAlone(t *testing.T) {
