@@ -178,7 +178,7 @@ func outboxCancelled(t *testing.T, f OutboxFixture) {
 		go func() {
 			d, err := o.Next(ctx)
 			if err == nil { // before it was called off
-				err = errors.Join(context.Canceled, d.Later(t.Context(), 0))
+				err = errors.Join(context.Canceled, d.Later(context.WithoutCancel(ctx), 0))
 			}
 			done <- err
 		}()
