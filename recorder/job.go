@@ -204,15 +204,15 @@ func (j Job) Clone() Job {
 	c := j
 	c.Files = append([]FileOutput(nil), j.Files...)
 	for i, f := range c.Files {
-		c.Files[i].Storage = f.Storage.clone()
+		c.Files[i].Storage = f.clone()
 	}
 	c.Segments = append([]SegmentOutput(nil), j.Segments...)
 	for i, o := range c.Segments {
-		c.Segments[i].Storage = o.Storage.clone()
+		c.Segments[i].Storage = o.clone()
 	}
 	c.Images = append([]ImageOutput(nil), j.Images...)
 	for i, o := range c.Images {
-		c.Images[i].Storage = o.Storage.clone()
+		c.Images[i].Storage = o.clone()
 	}
 	if j.Backup != nil {
 		backup := j.Backup.clone()
