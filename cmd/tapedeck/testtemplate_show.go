@@ -87,7 +87,7 @@ func (t *trial) showRecorded(ctx context.Context) error {
 	}
 	task := entry.Task()
 	task.Pass = t.task.Pass
-	runner := t.app.newRecorder(t.log)
+	runner := t.app.newRecorder(t.log) //nolint:contextcheck // the MPEG-TS muxer's context, which it never looks at
 	runner.OpenSession = func(ctx context.Context, spec recorder.SessionSpec) (recorder.Session, error) {
 		s, err := t.open(ctx, spec, false)
 		if err != nil {

@@ -68,7 +68,7 @@ func TestEgressSurvives(t *testing.T) {
 	e.stopUntilHeard(first)
 	info = awaitEgress(t, e.node, first, livekit.EgressStatus_EGRESS_COMPLETE, 20*time.Second)
 	rec := e.awaitStatus(first, recorder.StatusComplete, time.Second)
-	m := probe(t, e.pool.stored(rec.Files[0].Filename))
+	m := probe(t, e.stored(rec.Files[0].Filename))
 	assert.InDelta(t, m.duration(t), info.FileResults[0].Duration, float64(100*time.Millisecond), protojson.Format(info))
 	e.node.requireEnded(first, hooksPath)
 	assert.Zero(t, other.wait(20*time.Second))

@@ -77,8 +77,8 @@ func (e *egressStage) bucket() *livekit.S3Upload {
 	}
 }
 
-// start asks for everything at once: a file, a stream, segments and images.
-func (e *egressStage) start(user egressUser, room string) *take {
+// ask is for everything at once: a file, a stream, segments and images.
+func (e *egressStage) ask(user egressUser, room string) *take {
 	e.t.Helper()
 	request := &livekit.RoomCompositeEgressRequest{
 		RoomName: room, Layout: "grid", Options: &livekit.RoomCompositeEgressRequest_Advanced{Advanced: small()},
@@ -234,7 +234,7 @@ func (e *egressStage) driveBoth(users map[string]egressUser, during func(*take))
 	var takes []*take
 	for _, room := range []string{"talk", "walk"} {
 		e.rooms.enter(e.t, room, low())
-		takes = append(takes, e.start(users[room], room))
+		takes = append(takes, e.ask(users[room], room))
 	}
 	for _, t := range takes {
 		t.info = awaitEgress(e.t, t.user, t.id, livekit.EgressStatus_EGRESS_ACTIVE, recordStart)
@@ -287,7 +287,7 @@ func (e *egressStage) startEgressWorker(id string, slots int, more []string, arg
 	e.t.Helper()
 	env := append(append(e.redisEnv(), e.rooms.env()...), "TAPEDECK_WORKER_ID="+id, "TAPEDECK_SPOOL="+e.spool(id),
 		fmt.Sprintf("TAPEDECK_WORKER_MAX_JOBS=%d", slots), "TAPEDECK_LOG_LEVEL=debug", "TAPEDECK_STORAGE_DIRECTORY="+e.path("stored"))
-	w := &worker{e.pool.home.start(append(env, more...), append([]string{"worker"}, args...)...), id}
+	w := &worker{e.start(append(env, more...), append([]string{"worker"}, args...)...), id}
 	w.await(w.stderr, `"worker is up"`, 20*time.Second)
 	return w
 }
@@ -351,7 +351,7 @@ func (e *egressStage) requireNoProcess(w ...*worker) {
 func TestEgressStandalone(t *testing.T) {
 	e, port := startEgressStage(t), hookPort(t)
 	webhooks := []string{"TAPEDECK_WEBHOOKS_URLS=" + hookURL(port) + "?token=" + secret}
-	serve := e.pool.home.start(append(append(e.redisEnv(), e.rooms.env()...), webhooks...), "serve", "--http", "127.0.0.1:0", "--log-level", "debug")
+	serve := e.start(append(append(e.redisEnv(), e.rooms.env()...), webhooks...), "serve", "--http", "127.0.0.1:0", "--log-level", "debug")
 	serve.await(serve.stderr, `"serving"`, 20*time.Second)
 	w := e.startEgressWorker("w1", 2, webhooks, "--http", "127.0.0.1:0")
 	e.node = e.startNode(e.rooms, serve.address(), port)
