@@ -127,7 +127,10 @@ func (g *gcsStore) send(ctx context.Context, key string, o *object, replace bool
 	defer cancel()
 	w := object.NewWriter(wctx)
 	w.ContentType, w.MD5 = o.contentType, sum
-	w.ChunkSize, w.ChunkRetryDeadline = int(partMin), 30*time.Second
+	w.ChunkSize, w.ChunkRetryDeadline = 0, 30*time.Second // 0 is one request, and no buffer of a chunk's size
+	if o.digest.Size > partMin {
+		w.ChunkSize = int(partMin)
+	}
 	if _, err := io.Copy(w, f); err != nil {
 		cancel()
 		_ = w.Close()
