@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -249,6 +251,9 @@ func TestConfigurationOfDoors(t *testing.T) {
 
 func TestDoctorOfDoors(t *testing.T) {
 	redis := recordertest.StartRedis(t)
+	tools, err := filepath.Abs("../../build/bin") // for who runs go test by hand
+	require.NoError(t, err)
+	t.Setenv("PATH", tools+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	a := &app{config: defaultConfig()}
 	a.config.Redis.URL = redis.URL()
 	f := a.examineServer(soon(t))
