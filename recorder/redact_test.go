@@ -268,6 +268,8 @@ func TestScrubText(t *testing.T) {
 		"srt://h:9/?streamid=5ecret":                                  "srt://h:9/?{redacted}",
 		"redis://:5ecret@h:6379/0":                                    "redis://redacted@h:6379/0",
 		"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.5ecret":                 "{redacted}",
+		"adding mux://5ecret and twitch://5ecret?a=5ecret":            "adding mux://{redacted} and twitch://{redacted}",
+		"srt://h:1?streamid=5ecret&passphrase=5ecret failed":          "srt://h:1?{redacted} failed",
 		`0:00:01.2 ERROR rtmp2sink <sink> location=rtmp://h/a/5ecret`: `0:00:01.2 ERROR rtmp2sink <sink> location=rtmp://h/a/{...}`,
 	} {
 		got := recorder.ScrubText(given)

@@ -303,6 +303,8 @@ func TestFaultsHoldNoSecrets(t *testing.T) {
 func FuzzParseJob(f *testing.F) {
 	f.Add([]byte(page(`, "limits": {"max_duration": 90, "reload_attempts": 1}, "metadata": {"a": "b"}`)))
 	f.Add([]byte(streams("rtmp://h/a/fuzz5ecret-key", "rtmps://u:fuzz5ecret@h/a/b?c=d")))
+	f.Add([]byte(streams("mux://fuzz5ecret-key", "srt://h:1?streamid=fuzz5ecret&passphrase=fuzz5ecret", "twitch://fuzz5ecret")))
+	f.Add([]byte(`{"room_name":"r/..","room_id":"../RM","segment_outputs":[{"filename_prefix":"a/{room_id}","live_playlist_name":"b"}],"image_outputs":[{"width":99,"filename_suffix":"none"}]}`))
 	f.Add([]byte(path("{room_name}/x.mp4")))
 	f.Add([]byte(file(`{"upload_url": "https://h/x?X-Amz-Signature=fuzz5ecret", "disable_manifest": true}`)))
 	f.Add([]byte(`{"room_name": "r", "custom_base_url": "https://t", "token": "fuzz5ecret", "advanced": {"key_frame_interval": 1.5}}`))
@@ -323,10 +325,27 @@ func FuzzParseJob(f *testing.F) {
 		require.NoError(t, err)
 		again, err := recorder.ParseJob(text)
 		require.NoError(t, err, "%s", text)
-		assert.Equal(t, job, again)
-		assert.Equal(t, job, job.Clone())
+		// An empty list and none are the same.
+		for _, same := range []recorder.Job{again, job.Clone()} {
+			other, err := json.Marshal(same)
+			require.NoError(t, err)
+			assert.JSONEq(t, string(text), string(other))
+		}
 		for _, out := range job.Files {
 			local(t, recorder.ResolvePath(job, out.Filepath, noon, 2))
+		}
+		for _, out := range job.Segments {
+			o := recorder.ResolveSegments(job, out, noon, 2)
+			local(t, o.FilenamePrefix)
+			local(t, o.PlaylistName)
+			if o.LivePlaylistName != "" {
+				local(t, o.LivePlaylistName)
+			}
+		}
+		for _, out := range job.Images {
+			o := recorder.ResolveImages(job, out, noon, 2)
+			local(t, o.FilenamePrefix)
+			assert.Positive(t, min(o.Width, o.Height))
 		}
 		// What may be shown holds no stream key, unless it is too common to be one.
 		shown, err := json.Marshal(job.Redacted())
