@@ -142,6 +142,10 @@ func TestRefusedOutputs(t *testing.T) {
 	for _, o := range []recorder.Output{
 		{ID: "a", Kind: recorder.KindFile, Path: "x.avi"},
 		{ID: "a", Kind: "segments"},
+		{ID: "a", Kind: recorder.KindSegments, Dir: "x", Segments: recorder.SegmentOutput{FilenamePrefix: "a"}},
+		{ID: "a", Kind: recorder.KindImages, Dir: "x", Images: recorder.ImageOutput{FilenamePrefix: "a"}},
+		{ID: "a", Kind: recorder.KindStream, URL: "srt://host"},
+		{ID: "a", Kind: "nonsense"},
 	} {
 		_, err := pipeline.New(r.spec(o), pipeline.Options{})
 		require.Equal(t, recorder.CodeInvalid, recorder.CodeOf(err), "%v", err)
