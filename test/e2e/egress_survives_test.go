@@ -36,7 +36,11 @@ func TestEgressSurvives(t *testing.T) {
 	for _, id := range []string{"w1", "w2"} {
 		workers[id] = e.startEgressWorker(id, 1, []string{"TAPEDECK_LIVEKIT_ENABLED=true"})
 	}
-	first := e.node.web(webRequest(page.URL+"/barcode", "first.mp4")).EgressId
+	e.rooms.enter(t, "talk", low())
+	first := e.node.start(&livekit.RoomCompositeEgressRequest{
+		RoomName: "talk", Layout: "grid", Options: &livekit.RoomCompositeEgressRequest_Advanced{Advanced: small()},
+		FileOutputs: []*livekit.EncodedFileOutput{{Filepath: "first.mp4", DisableManifest: true}},
+	}).EgressId
 	awaitEgress(t, e.node, first, livekit.EgressStatus_EGRESS_ACTIVE, recordStart)
 	second := e.node.web(webRequest(page.URL+"/barcode", "second.mp4")).EgressId
 	awaitEgress(t, e.node, second, livekit.EgressStatus_EGRESS_ACTIVE, recordStart)
@@ -60,7 +64,13 @@ func TestEgressSurvives(t *testing.T) {
 	require.NoError(t, e.rooms.Restart(t.Context()))
 	awaitEgress(t, e.node, first, livekit.EgressStatus_EGRESS_ACTIVE, forever)
 	e.redis.Restart()
-	e.awaitElapsed(first, e.state(first).Stats.Elapsed.Std()+2*time.Second)
+	// Who is in the room shows by what is heard: livekit-server remembers the guests
+	// of its last life.
+	heard := func(rec recorder.Recording) bool { return rec.Stats.AudioPeak > -60 }
+	e.await(first, "silence", forever, func(rec recorder.Recording) bool { return !heard(rec) })
+	silent := time.Now()
+	e.await(first, "sound", forever, heard)
+	t.Logf("the room is heard again after %v", time.Since(silent))
 	awaitEgress(t, e.node, first, livekit.EgressStatus_EGRESS_ACTIVE, forever)
 	// One that drains is still asked for what it records.
 	other.signal(syscall.SIGTERM)

@@ -36,10 +36,10 @@ server.listen(Number(process.env.PORT ?? 0), "127.0.0.1", () => say({ listening:
 
 function outputs(o) {
   return {
-    file: o.file && EncodedFileOutput.fromJson(o.file),
-    stream: o.stream && StreamOutput.fromJson(o.stream),
-    segments: o.segments && SegmentedFileOutput.fromJson(o.segments),
-    images: o.images && ImageOutput.fromJson(o.images),
+    file: o.file ? EncodedFileOutput.fromJson(o.file) : undefined,
+    stream: o.stream ? StreamOutput.fromJson(o.stream) : undefined,
+    segments: o.segments ? SegmentedFileOutput.fromJson(o.segments) : undefined,
+    images: o.images ? ImageOutput.fromJson(o.images) : undefined,
   };
 }
 
