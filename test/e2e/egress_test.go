@@ -298,7 +298,8 @@ func TestEgressBehindLiveKit(t *testing.T) {
 	port := hookPort(t)
 	e := startEgressStage(t, hookURL(port))
 	e.node = e.startNode(e.rooms, e.rooms.apiURL(), port)
-	w := e.startEgressWorker("w1", 2, nil, "--livekit")
+	// Of these jobs the server tells its receivers itself: nobody hears of them twice.
+	w := e.startEgressWorker("w1", 2, []string{"TAPEDECK_WEBHOOKS_URLS=" + hookURL(port)}, "--livekit")
 	hidden := secrets{secret, e.rooms.APISecret, e.s3.Secret}
 	e.rooms.create(t, "talk")
 	seen := e.lookOn(filepath.Join(e.s3.Dir, e.s3.Bucket), e.rooms.witness(t, "talk", "witness"))
