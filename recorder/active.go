@@ -43,9 +43,10 @@ func (l *life) active(ctx context.Context) {
 		case u := <-updates:
 			updates = nil
 			l.learn(u)
+			l.updating = true
 			watching.Go(func() { updated <- l.update(pageCtx, u) })
 		case account := <-updated:
-			updates = l.updates
+			updates, l.updating = l.updates, false
 			account()
 			l.progress()
 		case <-limit.C:
@@ -94,7 +95,33 @@ func (l *life) progress() {
 		l.rec.EndReason = EndMaxSize
 		return
 	}
+	if l.everyStreamFailed() {
+		return
+	}
 	l.tell()
+}
+
+// everyStreamFailed ends a recording that nobody gets anything of any more. Streams
+// that an update took away do not count: another one may bring the next.
+func (l *life) everyStreamFailed() bool {
+	if !l.job.streamsAlone() || l.updating {
+		return false
+	}
+	var last *StreamResult
+	for i, s := range l.rec.Streams {
+		switch {
+		case l.removed[s.ID]:
+		case s.State != StreamFailed:
+			return false
+		case last == nil || s.EndedAt >= last.EndedAt:
+			last = &l.rec.Streams[i]
+		}
+	}
+	if last == nil {
+		return false
+	}
+	l.rec.Fail(Errorf(CodeStream, "every stream failed, %s the last: %s", last.URL, last.Error), CodeStream, EndStreamsFailed)
+	return true
 }
 
 func (l *life) stopped(ctx context.Context) {
@@ -206,8 +233,15 @@ func (l *life) hold(on bool) {
 	}
 }
 
-// learn makes the secrets of an update known before they can be logged.
+// learn makes the secrets of an update known before they can be logged, and what it
+// removes before it is gone.
 func (l *life) learn(u Update) {
+	for _, name := range u.RemoveStreamURLs {
+		l.removed[streamID(name)] = true
+	}
+	for _, url := range u.AddStreamURLs {
+		delete(l.removed, StreamID(url))
+	}
 	l.added = append(l.added, u.AddStreamURLs...)
 	scrub := l.scrub().With(l.job, l.added...)
 	l.scrubber.Store(&scrub)
@@ -226,10 +260,7 @@ func (l *life) update(ctx context.Context, u Update) (account func()) {
 		}
 	}
 	for _, name := range u.RemoveStreamURLs {
-		id := name
-		if !isStreamID(name) {
-			id = StreamID(name)
-		}
+		id := streamID(name)
 		if err := l.removeStream(ctx, id); err != nil {
 			l.Log.Warn("a stream was not removed", zap.String("stream", id), zap.String("error", l.scrub().Text(err.Error())))
 		}
@@ -270,6 +301,14 @@ func (l *life) removeStream(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
 	defer cancel()
 	return l.pipeline.Remove(ctx, id)
+}
+
+// streamID gives the id of a stream that is named by its id or its URL.
+func streamID(name string) string {
+	if isStreamID(name) {
+		return name
+	}
+	return StreamID(name)
 }
 
 func isStreamID(s string) bool {

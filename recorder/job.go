@@ -145,7 +145,8 @@ type Limits struct {
 	// ReloadAttempts is how often a page that fails or crashes is loaded again. Default 2.
 	ReloadAttempts *int `json:"reload_attempts,omitempty"`
 	// StreamTimeout gives a stream URL up after it failed for so long without a
-	// break. Zero: never while the recording runs.
+	// break. Zero: never while the recording runs, but after DefaultStreamTimeout in a
+	// job that has nothing but streams. Such a job ends when every stream failed.
 	StreamTimeout Duration `json:"stream_timeout,omitzero"`
 }
 
@@ -154,6 +155,9 @@ const (
 	DefaultStartTimeout   = 30 * time.Second
 	DefaultEmptyTimeout   = 20 * time.Second
 	DefaultReloadAttempts = 2
+	// DefaultStreamTimeout is for jobs without files, segments and images: one that
+	// reaches no server would hold a worker's slot for nothing.
+	DefaultStreamTimeout = 2 * time.Minute
 )
 
 // Start gives StartTimeout or its default.
@@ -188,6 +192,18 @@ const openTimeout = 30 * time.Second
 // session, the room, every load of the page, and the first frame itself.
 func (l Limits) Starting() time.Duration {
 	return openTimeout + l.Start()*time.Duration(l.Reloads()+3)
+}
+
+// streamsAlone reports whether the job has no output but streams: what it records
+// is lost when they fail.
+func (j Job) streamsAlone() bool { return len(j.Files)+len(j.Segments)+len(j.Images) == 0 }
+
+// streamTimeout gives Limits.StreamTimeout or its default; 0 is never.
+func (j Job) streamTimeout() time.Duration {
+	if j.Limits.StreamTimeout == 0 && j.streamsAlone() {
+		return DefaultStreamTimeout
+	}
+	return j.Limits.StreamTimeout.Std()
 }
 
 // StreamURLs lists every ingest URL of the job in order.

@@ -51,7 +51,7 @@ func (r *Recorder) Run(ctx context.Context, task Task, commands <-chan Command, 
 	l := &life{
 		Recorder: r, task: task, job: task.Job, rec: task.Recording.Clone(),
 		cancel: cancel, report: report,
-		updates: make(chan Update), hurry: make(chan struct{}),
+		removed: map[string]bool{}, updates: make(chan Update), hurry: make(chan struct{}),
 	}
 	scrub := task.Scrubber()
 	l.scrubber.Store(&scrub)
@@ -71,15 +71,17 @@ func (r *Recorder) Run(ctx context.Context, task Task, commands <-chan Command, 
 // run, except what a comment says.
 type life struct {
 	*Recorder
-	task    Task
-	job     Job
-	rec     Recording
-	cancel  context.CancelCauseFunc
-	report  func(Recording)
-	movedAt time.Time     // when the recording last got longer
-	added   []string      // stream URLs that updates brought
-	updates chan Update   // from command to active
-	hurry   chan struct{} // closed by command
+	task     Task
+	job      Job
+	rec      Recording
+	cancel   context.CancelCauseFunc
+	report   func(Recording)
+	movedAt  time.Time       // when the recording last got longer
+	updating bool            // an update is under way
+	added    []string        // stream URLs that updates brought
+	removed  map[string]bool // ids of the streams that updates took away
+	updates  chan Update     // from command to active
+	hurry    chan struct{}   // closed by command
 
 	scrubber  atomic.Pointer[Scrubber]
 	answered  atomic.Int64           // when the room's server last answered, ns
@@ -228,7 +230,7 @@ func (l *life) outputs() []Output {
 }
 
 func (l *life) stream(url string) Output {
-	return Output{ID: StreamID(url), Kind: KindStream, URL: ResolveStreamURL(url), GiveUp: l.job.Limits.StreamTimeout.Std()}
+	return Output{ID: StreamID(url), Kind: KindStream, URL: ResolveStreamURL(url), GiveUp: l.job.streamTimeout()}
 }
 
 // start loads the page until it is ready, then lets the pipeline begin.

@@ -70,6 +70,7 @@ const (
 	EndPageClosed     EndReason = "page_closed"      // the tab is gone
 	EndSessionDied    EndReason = "session_died"     // Chrome, Xvfb or PulseAudio died
 	EndPipeline       EndReason = "pipeline_error"   // GStreamer failed
+	EndStreamsFailed  EndReason = "streams_failed"   // every stream was given up, and there is no other output
 	EndDrained        EndReason = "drained"          // the worker shut down
 	EndChildDied      EndReason = "child_died"       // the recording's process died
 	EndWorkerLost     EndReason = "worker_lost"      // the worker died and nobody could record on
@@ -153,7 +154,7 @@ const (
 type FileResult struct {
 	Filename string    `json:"filename"` // resolved path within the storage
 	State    FileState `json:"state"`
-	Location string    `json:"location,omitempty"` // s3://bucket/key, a path, or a URL without its query
+	Location string    `json:"location,omitempty"` // an URL without its query, or a path
 	Size     int64     `json:"size,omitempty"`     // bytes
 	Duration int64     `json:"duration,omitempty"` // ns
 	// StartedAt and EndedAt span the media, ns since the Unix epoch.

@@ -18,7 +18,7 @@ func endReasons() []recorder.EndReason {
 	return []recorder.EndReason{
 		recorder.EndSignal, recorder.EndRoomClosed, recorder.EndRoomEmpty, recorder.EndRemoved, recorder.EndConnectionLost,
 		recorder.EndStopped, recorder.EndMaxDuration, recorder.EndMaxSize, recorder.EndStartFailed, recorder.EndPageCrashed,
-		recorder.EndPageClosed, recorder.EndSessionDied, recorder.EndPipeline, recorder.EndDrained, recorder.EndChildDied,
+		recorder.EndPageClosed, recorder.EndSessionDied, recorder.EndPipeline, recorder.EndStreamsFailed, recorder.EndDrained, recorder.EndChildDied,
 		recorder.EndWorkerLost, recorder.EndLeaseLost, recorder.EndInvalid, recorder.EndTooManyTries,
 	}
 }
