@@ -112,7 +112,7 @@ func (j Job) Redacted() Job {
 		c.Backup.redact()
 	}
 	for i := range c.Webhooks {
-		c.Webhooks[i].URL = redactWebhook(c.Webhooks[i].URL)
+		c.Webhooks[i].URL = RedactWebhook(c.Webhooks[i].URL)
 	}
 	for i := range c.Streams {
 		for k, u := range c.Streams[i].URLs {
@@ -122,8 +122,8 @@ func (j Job) Redacted() Job {
 	return c
 }
 
-// redactWebhook shows the host alone: with many services the path is the secret.
-func redactWebhook(rawURL string) string {
+// RedactWebhook shows the scheme and host of a webhook alone: with many services the path is the secret.
+func RedactWebhook(rawURL string) string {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Host == "" {
 		return hidden
@@ -182,6 +182,7 @@ func (s Scrubber) with(job Job, more []string) Scrubber {
 		s.addSecrets(pairs)
 	}
 	for _, h := range job.Webhooks {
+		addSecret(pairs, h.URL, RedactWebhook(h.URL))
 		addURLSecrets(pairs, h.URL)
 	}
 	for _, u := range job.StreamURLs() {

@@ -177,14 +177,11 @@ const announceTimeout = 2 * time.Second
 
 // job is the request as the queue keeps it.
 func (b *Bus) job(req *rpc.StartEgressRequest) (recorder.Job, error) {
-	job, err := b.Door.Job(req)
+	job, err := b.Door.job(req, viaServer)
 	if err != nil {
 		return job, err
 	}
 	job.Webhooks = ownWebhooks(job.Webhooks)
-	if job.Origin, err = markServer(job.Origin); err != nil {
-		return job, err
-	}
 	if err := job.Validate(); err != nil {
 		return job, recorder.NewScrubber(job).Error(recorder.AsError(err, recorder.CodeInvalid))
 	}

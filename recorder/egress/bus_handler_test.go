@@ -2,6 +2,7 @@ package egress_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -183,6 +184,26 @@ func TestWhoseWebhooks(t *testing.T) {
 	hooks := egress.Info(found[0]).GetRoomComposite().GetWebhooks()
 	require.Len(t, hooks, 1)
 	assert.Equal(t, "https://a.example.com/hook", hooks[0].Url)
+}
+
+// A request is refused for its length by its door, never for what the door adds to it.
+func TestTheLongestRequest(t *testing.T) {
+	a := startAlone(t)
+	text := "x"
+	long := func(req *rpc.StartEgressRequest) {
+		req.GetRoomComposite().Webhooks = []*livekit.WebhookConfig{
+			{Url: "https://a.example.com/hook", FilterParams: &livekit.FilterParams{ExcludeEvents: []string{text}}},
+		}
+	}
+	text = strings.Repeat("x", 64<<10-len(a.pool.job(a.job(t, long)).Origin)+1)
+	assert.Len(t, a.pool.job(a.job(t, long)).Origin, 64<<10)
+
+	text = strings.Repeat("x", 64<<10)
+	req := &rpc.StartEgressRequest{Request: &rpc.StartEgressRequest_RoomComposite{RoomComposite: composite(nil)}}
+	long(req)
+	_, err := a.start.StartEgress(t.Context(), "", req, psrpc.WithSelectionOpts(psrpc.SelectionOpts{AcceptFirstAvailable: true}))
+	assert.Equal(t, psrpc.InvalidArgument, rpcCodeOf(err))
+	assert.ErrorContains(t, err, "request: it is longer")
 }
 
 func TestStopBeforeTheStart(t *testing.T) {

@@ -15,10 +15,11 @@ import (
 )
 
 // origin is the envelope that Job.Origin keeps a request in. Kind is the field of
-// EgressInfo's request, by its name in the protocol.
+// EgressInfo's request, by its name in the protocol; Via is viaServer or nothing.
 type origin struct {
 	Kind    string          `json:"kind"`
 	Request json.RawMessage `json:"request"`
+	Via     string          `json:"via,omitempty"`
 }
 
 // The kinds.
@@ -33,8 +34,13 @@ const (
 // longestOrigin bounds what is kept, in bytes.
 const longestOrigin = 64 << 10
 
-// originOf keeps the request without its secrets. It changes req.
-func originOf(req *rpc.StartEgressRequest) (json.RawMessage, error) {
+// originOf keeps the request without its secrets, and the door it came through. It
+// changes req.
+func originOf(req *rpc.StartEgressRequest, via string) (json.RawMessage, error) {
+	shown := hostsOf
+	if via == viaServer {
+		shown = callable
+	}
 	var kind string
 	var message proto.Message
 	switch r := req.Request.(type) {
@@ -65,7 +71,7 @@ func originOf(req *rpc.StartEgressRequest) (json.RawMessage, error) {
 	if err != nil {
 		return nil, invalid("request", "it cannot be kept as JSON: send what an SDK sends")
 	}
-	kept, err := json.Marshal(origin{Kind: kind, Request: text})
+	kept, err := json.Marshal(origin{Kind: kind, Request: text, Via: via})
 	if err != nil {
 		return nil, invalid("request", "it cannot be kept as JSON: send what an SDK sends")
 	}
@@ -144,9 +150,18 @@ func redactStream(s *livekit.StreamOutput) {
 	}
 }
 
-// shown leaves out webhooks whose URL holds a secret: a livekit-server calls
-// every one that it sees, and would call a redacted URL.
-func shown(configs []*livekit.WebhookConfig) []*livekit.WebhookConfig {
+// hostsOf shows the hosts of webhooks alone: with many services the path is the secret.
+func hostsOf(configs []*livekit.WebhookConfig) []*livekit.WebhookConfig {
+	for _, c := range configs {
+		c.Url = recorder.RedactWebhook(c.Url)
+	}
+	return configs
+}
+
+// callable shows webhooks whole, since a livekit-server calls every one that it
+// sees. Those whose URL holds a secret beside its path are left out: it would call
+// a redacted URL.
+func callable(configs []*livekit.WebhookConfig) []*livekit.WebhookConfig {
 	return slices.DeleteFunc(configs, func(c *livekit.WebhookConfig) bool { return !serverCalls(recorder.Webhook{URL: c.Url}) })
 }
 

@@ -18,7 +18,10 @@ import (
 // The answer is not validated: whoever starts or places it does that. Its ID is
 // the request's EgressId. CodeInvalid names LiveKit's field; CodeUnimplemented is
 // for what LiveKit Egress does and Tapedeck does not. No error holds a secret.
-func (d Door) Job(req *rpc.StartEgressRequest) (recorder.Job, error) {
+func (d Door) Job(req *rpc.StartEgressRequest) (recorder.Job, error) { return d.job(req, "") }
+
+// job is Job; via is viaServer or nothing.
+func (d Door) job(req *rpc.StartEgressRequest, via string) (recorder.Job, error) {
 	req, err := cleanCopy(req)
 	if err != nil {
 		return recorder.Job{}, err
@@ -40,7 +43,7 @@ func (d Door) Job(req *rpc.StartEgressRequest) (recorder.Job, error) {
 	if err := addOutputs(&job, asked); err != nil {
 		return recorder.Job{}, err
 	}
-	job.Origin, err = originOf(req)
+	job.Origin, err = originOf(req, via)
 	return job, err
 }
 

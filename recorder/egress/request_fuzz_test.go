@@ -73,7 +73,7 @@ func salted(m protoreflect.Message) {
 			}
 		}
 	case *livekit.WebhookConfig:
-		x.Url = "https://hook.example.com/?token=" + salt
+		x.Url = "https://hook.example.com/" + salt + "?token=" + salt
 	case *livekit.WebEgressRequest:
 		x.Url = "https://u:" + salt + "@page.example.com/?token=" + salt + "#a=" + salt
 	case *livekit.WebSource:

@@ -502,7 +502,7 @@ func TestOriginIsTheRequestWithoutItsSecrets(t *testing.T) {
 		FileOutputs: []*livekit.EncodedFileOutput{{Filepath: "a.mp4", Output: &livekit.EncodedFileOutput_S3{S3: &livekit.S3Upload{
 			Bucket: "bucket", AccessKey: "ak", Secret: "sk", SessionToken: "st", Proxy: &livekit.ProxyConfig{Url: "http://p", Username: "u", Password: "pw"},
 		}}}},
-		Webhooks: []*livekit.WebhookConfig{{Url: "https://a.example.com/hook", SigningKey: "k"}, {Url: "https://b.example.com/?token=t"}},
+		Webhooks: []*livekit.WebhookConfig{{Url: "https://a.example.com/T0/B0/path-that-is-secret", SigningKey: "k"}, {Url: "https://b.example.com/?token=t"}},
 	})
 	before := proto.Clone(req)
 	job, err := door().Job(req)
@@ -518,7 +518,7 @@ func TestOriginIsTheRequestWithoutItsSecrets(t *testing.T) {
 	s3 := want.FileOutputs[0].GetS3()
 	s3.AccessKey, s3.Secret, s3.SessionToken = "{access_key}", "{secret}", "{session_token}"
 	s3.Proxy.Username, s3.Proxy.Password = "{username}", "{password}"
-	want.Webhooks = want.Webhooks[:1] // a livekit-server would call a redacted URL
+	want.Webhooks[0].Url, want.Webhooks[1].Url = "https://a.example.com/{redacted}", "https://b.example.com/{redacted}"
 	assert.True(t, proto.Equal(want, info.GetRoomComposite()), "%s", info.GetRoomComposite())
 }
 
