@@ -13,7 +13,7 @@ import (
 // This file is the hub: which encoders there are, who uses them, and how packets
 // get from one to the other.
 
-// streamCodecs are what FLV carries everywhere.
+// streamCodecs are what FLV and MPEG-TS carry everywhere.
 func (p *Pipeline) streamCodecs() []codec {
 	switch {
 	case p.spec.AudioOnly:

@@ -19,7 +19,7 @@ type Options struct {
 	FinaliseWithin time.Duration
 	// StartWithin bounds how long display and sound server may take to open. Default 10 s.
 	StartWithin time.Duration
-	// Stream bounds the life of RTMP connections.
+	// Stream bounds the life of connections to ingest servers.
 	Stream StreamTiming
 }
 

@@ -10,10 +10,11 @@ import (
 	"tapedeck/recorder"
 )
 
-// StreamTiming bounds the life of RTMP connections. Zero means the default.
+// StreamTiming bounds the life of connections to ingest servers. Zero means the default.
 type StreamTiming struct {
 	Connect    time.Duration // until a server takes media; default 10 s
 	Stall      time.Duration // without progress while data waits; default 10 s
+	Steady     time.Duration // a connection that was up for less has failed all along; default 10 s
 	BackoffMin time.Duration // before the first new attempt; default 1 s
 	BackoffMax time.Duration // doubled up to this; default 30 s
 	Flush      time.Duration // for what waits when a stream ends; default 3 s
@@ -22,6 +23,7 @@ type StreamTiming struct {
 func (t StreamTiming) withDefaults() StreamTiming {
 	setDefault(&t.Connect, 10*time.Second)
 	setDefault(&t.Stall, 10*time.Second)
+	setDefault(&t.Steady, 10*time.Second)
 	setDefault(&t.BackoffMin, time.Second)
 	setDefault(&t.BackoffMax, 30*time.Second)
 	setDefault(&t.Flush, 3*time.Second)
@@ -102,12 +104,12 @@ func (s *stream) run(begun <-chan struct{}) {
 	}
 	down := time.Now()
 	for attempt := 1; ; attempt++ {
-		up, err := s.live()
+		steady, err := s.live()
 		if err == nil {
 			s.conclude(recorder.StreamFinished)
 			return
 		}
-		if up {
+		if steady {
 			down, attempt = time.Now(), 1
 		}
 		s.setback(err)
@@ -126,9 +128,10 @@ func (s *stream) run(begun <-chan struct{}) {
 	}
 }
 
-// live is one connection from start to end. up reports whether the server ever took
-// media; err is nil only when the stream was ended.
-func (s *stream) live() (up bool, err error) {
+// live is one connection from start to end. steady reports whether the server took media
+// for a while: some take a wrong key, too, and hang up then. err is nil only when the
+// stream was ended.
+func (s *stream) live() (steady bool, err error) {
 	c, err := newConnection(s.url, s.codecs, s.timing, s.log)
 	if err != nil {
 		return false, err
@@ -137,7 +140,12 @@ func (s *stream) live() (up bool, err error) {
 	s.current = c
 	s.mu.Unlock()
 	s.requestKey()
-	err = c.watch(s.quit, s.activate)
+	var since time.Time
+	err = c.watch(s.quit, func() {
+		since = time.Now()
+		s.activate()
+	})
+	steady = !since.IsZero() && time.Since(since) >= s.timing.Steady
 	s.mu.Lock()
 	s.current = nil // accept leaves it alone from here on
 	s.mu.Unlock()
@@ -148,7 +156,7 @@ func (s *stream) live() (up bool, err error) {
 	s.mu.Lock()
 	s.before.add(c.account())
 	s.mu.Unlock()
-	return c.up(), err
+	return steady, err
 }
 
 // accept hands a packet to the connection there is, and never waits.

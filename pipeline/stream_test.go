@@ -156,8 +156,20 @@ func TestStreamIsGivenUp(t *testing.T) {
 	r := newRig(t)
 	out := streamTo("rtmp://127.0.0.1:1/live/key")
 	out.GiveUp = time.Second
-	k := record(t, r.spec(out), pipeline.Options{Stream: hasty()})
+	// The other one is taken each time, and hung up on.
+	proxy := recordertest.NewStallingProxy(t, recordertest.StartRTMP(t).Addr)
+	fickle := streamTo(proxy.URL("rtmp://h/live/key"))
+	fickle.GiveUp = time.Second
+	k := record(t, r.spec(out, fickle), pipeline.Options{Stream: hasty()})
 	k.begin()
+	k.untilStream(fickle.URL, "given up", func(s recorder.StreamResult) bool {
+		if s.State == recorder.StreamActive {
+			proxy.Refuse()
+			proxy.Accept()
+		}
+		return s.State == recorder.StreamFailed
+	})
+	require.NotZero(t, k.stream(fickle.URL).StartedAt, "it was up")
 	k.untilState(out.URL, recorder.StreamFailed)
 	require.NotEmpty(t, k.stream(out.URL).Error)
 	require.NoError(t, k.end(), "a stream's failure is not the recording's")
