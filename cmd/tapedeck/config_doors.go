@@ -79,10 +79,10 @@ func (c Config) validateDoors(wrong func(field string, value any, remedy string)
 	}
 	for i, raw := range c.Webhooks.URLs {
 		if u, err := url.Parse(raw); err != nil || u.Host == "" || !hasScheme(raw, "http", "https") {
-			wrong(fmt.Sprintf("webhooks.urls[%d]", i), recorder.RedactURL(raw), "write https://host/path")
+			wrong(fmt.Sprintf("webhooks.urls[%d]", i), recorder.RedactWebhook(raw), "write https://host/path")
 		}
 		if slices.Contains(c.Webhooks.URLs[:i], raw) {
-			wrong(fmt.Sprintf("webhooks.urls[%d]", i), recorder.RedactURL(raw), "is listed twice: leave one of them out")
+			wrong(fmt.Sprintf("webhooks.urls[%d]", i), recorder.RedactWebhook(raw), "is listed twice: leave one of them out")
 		}
 	}
 	if d := c.Webhooks.GiveUpAfter; d < time.Second || d > longestWebhook {

@@ -54,5 +54,6 @@ func (c Config) secrets() []string {
 		}
 	}
 	all = append(append(all, c.Storage.secrets()...), c.LiveKit.APISecret)
+	all = append(all, c.Webhooks.URLs...)
 	return slices.AppendSeq(all, maps.Values(c.LiveKit.Keys))
 }

@@ -228,8 +228,8 @@ func TestConfigurationOfDoors(t *testing.T) {
 	for name, c := range map[string]struct{ variable, value, says string }{
 		"no port":          {"HTTP_LISTEN", "localhost", `http.listen: "localhost": write host:port`},
 		"no number":        {"HTTP_LISTEN", "localhost:http", "http.listen"},
-		"no URL":           {"WEBHOOKS_URLS", "https://ok.example,ftp://example.com/?key=hidden", `webhooks.urls[1]: "ftp://example.com/?key=redacted"`},
-		"one twice":        {"WEBHOOKS_URLS", "https://a.example,https://a.example", "webhooks.urls[1]"},
+		"no URL":           {"WEBHOOKS_URLS", "https://ok.example,ftp://example.com/hidden?key=hidden", `webhooks.urls[1]: "ftp://example.com/{redacted}"`},
+		"one twice":        {"WEBHOOKS_URLS", "https://a.example/hidden,https://a.example/hidden", `webhooks.urls[1]: "https://a.example/{redacted}"`},
 		"too short":        {"WEBHOOKS_GIVE_UP_AFTER", "1ms", "webhooks.give_up_after"},
 		"too long":         {"WEBHOOKS_GIVE_UP_AFTER", "200h", "webhooks.give_up_after"},
 		"a key for naught": {"LIVEKIT_KEYS", "APIx:", `livekit.keys: "APIx": give every key its secret`},

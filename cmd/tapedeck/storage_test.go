@@ -42,6 +42,8 @@ storage:
 	require.Equal(t, "arn:aws:iam::123456789012:role/r", opts.Backup.S3.AssumeRoleARN)
 	require.Equal(t, 30*time.Second, opts.BackupAfter)
 	require.Contains(t, a.config.secrets(), "backup-s3cr3t")
+	a.config.Webhooks.URLs = []string{"https://hooks.example.com/T0/B0/5ecret"}
+	require.Subset(t, a.config.secrets(), a.config.Webhooks.URLs)
 	require.Equal(t, "gs://recordings/rooms, backup s3://spare", storageNames(storage, opts.Backup))
 
 	a, err = storageConfig(t, "storage: {directory: /srv/recordings, backup: {directory: /mnt/spare}}")

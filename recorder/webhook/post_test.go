@@ -15,7 +15,7 @@ func TestAReceiverThatDoesNotAnswer(t *testing.T) {
 	r := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-over }))
 	t.Cleanup(r.Close)
 	t.Cleanup(func() { close(over) })
-	_, err := post(t.Context(), newClient(50*time.Millisecond), r.URL+"/?key=hidden", signer{"k", "s"}, &livekit.WebhookEvent{})
+	_, err := post(t.Context(), newClient(50*time.Millisecond), r.URL+"/hidden?key=hidden", signer{"k", "s"}, &livekit.WebhookEvent{})
 	assert.EqualError(t, err, "no answer within 50ms")
 
 	_, err = post(t.Context(), newClient(time.Second), "http://user:hidden@\x7f/", signer{"k", "s"}, &livekit.WebhookEvent{})

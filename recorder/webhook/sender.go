@@ -18,7 +18,7 @@ import (
 type Sender struct {
 	Outbox recorder.Outbox
 	// URLs are the receivers that every event goes to, by the name the Outbox knows
-	// them by. A URL may hold a secret: no log shows its query.
+	// them by. A URL may hold a secret: logs show its host alone.
 	URLs map[string]string
 	// Key names the API key that signs, unless a job's Webhook names another. Keys has
 	// the secrets.
@@ -132,7 +132,7 @@ func (s *Sender) logOf(d recorder.Delivery) *zap.Logger {
 	event, to := d.Event(), d.Receiver()
 	address, _ := s.address(to)
 	return s.Log.With(zap.String("job", event.Recording.ID), zap.String("event", event.ID), zap.String("type", string(event.Type)),
-		zap.String("receiver", recorder.RedactURL(address)), zap.Int("tries", d.Tries()))
+		zap.String("receiver", recorder.RedactWebhook(address)), zap.Int("tries", d.Tries()))
 }
 
 // address gives where a receiver is and the key that signs for it.

@@ -148,7 +148,7 @@ func TestReceiversVerifyWhatArrives(t *testing.T) {
 
 func TestAJobsOwnReceiver(t *testing.T) {
 	r, box := startReceiver(t), newOutbox()
-	hook := recorder.Webhook{URL: r.URL + "/hook?token=hidden", Key: apiKey}
+	hook := recorder.Webhook{URL: r.URL + "/hidden?token=hidden", Key: apiKey}
 	box.add(recorder.Receiver{Webhook: hook}, events("EG_1", recorder.EventEnded, recorder.EventAmended))
 	trial := start(t, box, func(s *webhook.Sender) { s.Key = "" })
 	assert.Equal(t, "egress_ended", r.next().Event)
@@ -156,7 +156,7 @@ func TestAJobsOwnReceiver(t *testing.T) {
 	trial.stop()
 	assert.Empty(t, r.got, "what has no name is told nobody")
 	assert.NotContains(t, trial.says(), "hidden")
-	assert.Contains(t, trial.says(), r.URL+"/hook?token=redacted")
+	assert.Contains(t, trial.says(), r.URL+"/{redacted}")
 }
 
 func TestAJobThatWaitsHoldsUpNoOther(t *testing.T) {
@@ -197,7 +197,7 @@ func TestBackOffUntilItIsGivenUp(t *testing.T) {
 	}
 	box.add(recorder.Receiver{Name: "all"}, events("EG_1", recorder.EventQueued, recorder.EventEnded))
 	trial := start(t, box, func(s *webhook.Sender) {
-		s.URLs, s.GiveUpAfter = map[string]string{"all": r.URL + "/?key=hidden"}, time.Hour
+		s.URLs, s.GiveUpAfter = map[string]string{"all": r.URL + "/hidden?key=hidden"}, time.Hour
 	})
 	box.awaitEmpty(t)
 	s := time.Second
@@ -257,7 +257,7 @@ func TestAReceiverThatIsAway(t *testing.T) {
 	r.Close()
 	box.add(recorder.Receiver{Name: "all"}, events("EG_1", recorder.EventEnded))
 	trial := start(t, box, func(s *webhook.Sender) {
-		s.URLs, s.GiveUpAfter = map[string]string{"all": "http://" + address + "/?key=hidden"}, time.Second
+		s.URLs, s.GiveUpAfter = map[string]string{"all": "http://" + address + "/hidden?key=hidden"}, time.Second
 	})
 	box.awaitEmpty(t)
 	trial.stop()
