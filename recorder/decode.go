@@ -33,6 +33,13 @@ func DecodeJob(data []byte) (Job, error) {
 	return job, err
 }
 
+// validateSize keeps a job that came through any door within what decodeStrict takes.
+func (j Job) validateSize(f *Faults) {
+	if text, err := json.Marshal(j); err == nil && len(text) > LargestJob {
+		f.add("job", fmt.Sprintf("%d bytes", len(text)), "at most %d bytes as JSON: shorten it", LargestJob)
+	}
+}
+
 // decodeStrict decodes one JSON object. encoding/json stops at the first
 // unknown key or wrong type; a control plane's author wants them all.
 func decodeStrict(data []byte, into any) error {

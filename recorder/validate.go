@@ -43,6 +43,7 @@ func (j Job) Validate() error {
 		f.add("limits.max_size", j.Limits.MaxSize, "bounds files, and the job has none: use max_duration, or name a file")
 	}
 	validateMetadata(&f, j.Metadata)
+	j.validateSize(&f)
 	j.validateWebhooks(&f)
 	if len(j.Origin) > longestOrigin {
 		f.add("origin", fmt.Sprintf("%d bytes", len(j.Origin)), "at most %d bytes: shorten it", longestOrigin)

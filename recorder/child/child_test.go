@@ -190,7 +190,11 @@ func taskIn(dir string) recorder.Task {
 			{Filepath: "a.mp4", UploadURL: "https://b.example.com/k?X-Amz-Signature=st0rage-a"},
 			{Filepath: "b.mp4", Storage: recorder.Storage{S3: &recorder.S3Upload{Bucket: "bbb", AccessKey: "st0rage-b", Secret: "st0rage-c", SessionToken: "st0rage-d"}}},
 		},
-		Streams: []recorder.StreamOutput{{URLs: []string{secretStream}}},
+		Streams:  []recorder.StreamOutput{{URLs: []string{secretStream}}},
+		Segments: []recorder.SegmentOutput{{Storage: recorder.Storage{GCP: &recorder.GCPUpload{Bucket: "bbb", Credentials: "st0rage-e"}}}},
+		Images:   []recorder.ImageOutput{{Storage: recorder.Storage{Azure: &recorder.AzureBlobUpload{AccountKey: "st0rage-f"}}}},
+		Backup:   &recorder.Storage{AliOSS: &recorder.AliOSSUpload{Secret: "st0rage-g"}},
+		Webhooks: []recorder.Webhook{{URL: "https://hooks.example.com/st0rage-h"}},
 	}
 	return recorder.Task{Job: job, Recording: recorder.NewRecording(job, time.Now()), Dir: dir}
 }

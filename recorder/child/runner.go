@@ -219,8 +219,15 @@ func (p *process) spawn(command, env []string) (err error) {
 func withoutStorage(job recorder.Job) recorder.Job {
 	job = job.Clone()
 	for i := range job.Files {
-		job.Files[i].S3, job.Files[i].UploadURL = nil, ""
+		job.Files[i].Storage, job.Files[i].UploadURL = recorder.Storage{}, ""
 	}
+	for i := range job.Segments {
+		job.Segments[i].Storage = recorder.Storage{}
+	}
+	for i := range job.Images {
+		job.Images[i].Storage = recorder.Storage{}
+	}
+	job.Backup, job.Webhooks = nil, nil
 	return job
 }
 

@@ -31,6 +31,12 @@ func (q *Queue) bury(ctx context.Context, e entry, m redis.XMessage, cause error
 		Error:     &recorder.Error{Code: recorder.CodeInvalid, Message: reason},
 		CreatedAt: e.at().UnixNano(), EndedAt: now.UnixNano(), UpdatedAt: now.UnixNano(),
 	}
+	// One that was taken before keeps what is known of it.
+	if s, err := q.load(ctx, rec.ID); err == nil && s.exists && !s.status.Ended() && s.entry == m.ID {
+		cause := rec.Error
+		rec = recorder.ConcludeLost(s.rec, cause, recorder.EndInvalid, now.UnixNano())
+		rec.UpdatedAt = now.UnixNano()
+	}
 	payload, _ := m.Values["job"].(string)
 	answer, err := q.run(ctx, q.scripts.bury,
 		[]string{

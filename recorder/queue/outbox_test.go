@@ -289,6 +289,7 @@ func TestOutboxWebhooks(t *testing.T) {
 	}
 	add("claimed")
 	l := claim(t, q)
+	expect(recorder.EventQueued, "claimed")
 	expect(recorder.EventUpdated, "claimed")
 	rec := as(l.Recording(), recorder.StatusFailed)
 	rec.Error = recorder.Errorf(recorder.CodeInternal, "cannot tell https://example.com/claimed?k=%s", mark)

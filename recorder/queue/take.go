@@ -100,7 +100,7 @@ func (q *Queue) takeFrom(ctx context.Context, e entry, before state, op string, 
 		q.opts.AbandonAfter.Milliseconds(), q.ownGrace(now).Milliseconds(), e.job.ID, string(status), composeRecording(next),
 		redacted, next.UpdatedAt, created, createdMillis(created), string(kind), eventsKept, mode, attempt,
 		scrubPayload(e.payload), deadKept, q.keys.same(), e.fingerprint(), e.webhooks(), sameKept,
-		flag(e.job.RejectDuplicates), q.keys.states())
+		flag(e.job.RejectDuplicates), q.keys.states(), composeRecording(rec))
 	if err != nil {
 		return nil, "", err
 	}

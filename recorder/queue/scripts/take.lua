@@ -15,6 +15,7 @@
 -- ARGV[23] dead letters kept                                  ARGV[24] key of a set without its fingerprint
 -- ARGV[25] fingerprint  ARGV[26] webhooks JSON, each '' when not known               ARGV[27] s a set is kept
 -- ARGV[28] '1' to refuse a twin of a job that has no state yet                      ARGV[29] key of a state without its id
+-- ARGV[30] recording JSON of a job that has no state yet, as it was queued
 -- Answer: {'ok', fence}; {'changed'} look again; {'gone'} the entry is not there any more;
 -- {'ended'} the job ended, entry removed; {'duplicate'} dead-lettered; {'owned'} somebody has it;
 -- {'later'} not to be had yet; {'exhausted'} tried too often, nothing changed;
@@ -96,6 +97,9 @@ enlist(job, KEYS[7], ARGV[24], ARGV[25], ARGV[11], ARGV[26], ARGV[27])
 redis.call('ZADD', KEYS[3], ARGV[17], ARGV[11])
 if there then
   hold(jobs, group, worker, entry, 0)
+end
+if not status then
+  emit(KEYS[4], ARGV[19], 'recording_queued', ARGV[11], 'queued', ARGV[15], ARGV[30]) -- whoever added it could not
 end
 emit(KEYS[4], ARGV[19], ARGV[18], ARGV[11], ARGV[12], ARGV[15], ARGV[13])
 return { 'ok', fence }
