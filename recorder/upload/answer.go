@@ -45,7 +45,7 @@ func (a answerOf) fault(ctx context.Context, err error) *fault {
 	return f
 }
 
-// objectURL is a location as LiveKit writes it.
+// objectURL is the URL of an object, as LiveKit writes it.
 func objectURL(host, path string) string {
 	return (&url.URL{Scheme: "https", Host: host, Path: path}).String()
 }

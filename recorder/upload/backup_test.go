@@ -33,7 +33,7 @@ func TestBackupTakesARefusedFile(t *testing.T) {
 		at     string
 	}{
 		"the worker's": {workers, nil, filepath.Join(dir, "rescued") + "/"},
-		"the job's":    {workers, &recorder.Storage{S3: s.Upload()}, "s3://recordings/"},
+		"the job's":    {workers, &recorder.Storage{S3: s.Upload()}, s.Endpoint + "/recordings/"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDeck(t, c.opts)
@@ -47,7 +47,7 @@ func TestBackupTakesARefusedFile(t *testing.T) {
 			require.Equal(t, c.at+"talks/talk.mp4", f.Location)
 			require.Equal(t, c.at+"talks/talk.mp4.json", f.ManifestLocation)
 			require.Equal(t, "talks/talk.mp4", f.Filename)
-			require.Contains(t, f.Error, "the backup storage was used: s3://recordings/talks/talk.mp4")
+			require.Contains(t, f.Error, "the backup storage was used: "+s.Endpoint+"/recordings/talks/talk.mp4")
 			require.Contains(t, f.Error, "SignatureDoesNotMatch")
 			require.NoError(t, e.Free())
 			d.requireNoSecret(rec, "an-entirely-wrong-secret", s.Secret, s.AccessKey)

@@ -202,8 +202,5 @@ func fetch(t *testing.T, s *recordertest.S3, out string, f recorder.FileResult) 
 		return data
 	}
 	_, key, _ := strings.Cut(f.Location, "/recordings/")
-	if key == "" {
-		key = strings.TrimPrefix(f.Location, "s3://recordings/")
-	}
 	return s.Get(key)
 }

@@ -3,8 +3,11 @@ package upload
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -54,7 +57,20 @@ func (s *s3Store) plan(size int64) plan {
 	return plan{partSize: partSize(size)}
 }
 
-func (s *s3Store) location(key string) string { return "s3://" + s.conf.Bucket + "/" + key }
+// location is the object's URL, as LiveKit writes it for every region.
+func (s *s3Store) location(key string) string {
+	at := url.URL{Scheme: "https", Host: "s3.amazonaws.com"}
+	if u, err := url.Parse(s.conf.Endpoint); err == nil && u.Host != "" {
+		at = url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
+	}
+	// The SDK itself puts no bucket's name before an address.
+	if s.conf.ForcePathStyle || net.ParseIP(at.Hostname()) != nil {
+		at.Path = path.Join(at.Path, s.conf.Bucket, key)
+		return at.String()
+	}
+	at.Host, at.Path = s.conf.Bucket+"."+at.Host, path.Join(at.Path, key)
+	return at.String()
+}
 
 func (s *s3Store) put(ctx context.Context, o *object) (placed, error) { return place(ctx, s, o) }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -45,7 +46,7 @@ func TestS3(t *testing.T) {
 			e := d.entry(one("job", recorder.FileOutput{Filepath: key, Storage: recorder.Storage{S3: dest}}), data)
 			rec := deliver(t, e)
 			requireDelivered(t, rec)
-			require.Equal(t, "s3://recordings/"+key, rec.Files[0].Location)
+			require.Equal(t, s.Endpoint+"/recordings/"+(&url.URL{Path: key}).EscapedPath(), rec.Files[0].Location)
 			require.True(t, bytes.Equal(data, s.Get(key)), "not byte-identical")
 			var m upload.Manifest
 			require.NoError(t, json.Unmarshal(s.Get(key+".json"), &m))
@@ -469,7 +470,7 @@ func TestS3WorkersOwnKeys(t *testing.T) {
 	e := d.entry(recorder.Job{ID: "job"}, noise(16, mib), noise(17, 17*mib), noise(18, 5))
 	rec := deliver(t, e)
 	requireDelivered(t, rec)
-	require.Equal(t, "s3://recordings/worker/talks/file-1.mp4", rec.Files[1].Location)
+	require.Equal(t, s.Endpoint+"/recordings/worker/talks/file-1.mp4", rec.Files[1].Location)
 	require.Equal(t, "talks/file-1.mp4", rec.Files[1].Filename)
 	require.True(t, bytes.Equal(noise(17, 17*mib), s.Get("worker/talks/file-1.mp4")))
 }

@@ -63,9 +63,9 @@ func TestSeriesWhileRecording(t *testing.T) {
 	requireSeries(t, out.Series)
 	require.EqualValues(t, segments+1, out.SegmentCount)
 	require.EqualValues(t, segments*mib/2+100, out.Size)
-	require.Equal(t, "s3://recordings/talk/all.m3u8", out.PlaylistLocation)
-	require.Equal(t, "s3://recordings/talk/live.m3u8", out.LivePlaylistLocation)
-	require.Equal(t, "s3://recordings/talk/all.m3u8.json", out.ManifestLocation)
+	require.Equal(t, through(s, p).Endpoint+"/recordings/talk/all.m3u8", out.PlaylistLocation)
+	require.Equal(t, through(s, p).Endpoint+"/recordings/talk/live.m3u8", out.LivePlaylistLocation)
+	require.Equal(t, through(s, p).Endpoint+"/recordings/talk/all.m3u8.json", out.ManifestLocation)
 	eventually(t, func() bool { return all.seen(segments + 1) })
 	versions := all.stop()
 	require.GreaterOrEqual(t, len(versions), segments/batch+1, "the playlist grew while it was watched")
@@ -164,7 +164,7 @@ func TestSeriesKeepsOthers(t *testing.T) {
 		read    func(string) []byte
 		at      string
 	}{
-		"S3": {upload.Options{}, s3Storage(s.Upload()), s.Get, "s3://recordings/"},
+		"S3": {upload.Options{}, s3Storage(s.Upload()), s.Get, s.Endpoint + "/recordings/"},
 		"directory": {local, recorder.Storage{}, func(name string) []byte {
 			data, err := os.ReadFile(filepath.Join(dir, name))
 			require.NoError(t, err)
