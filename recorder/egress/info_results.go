@@ -20,13 +20,13 @@ func setResults(info *livekit.EgressInfo, rec recorder.Recording) {
 	}
 	for _, s := range rec.Segments {
 		info.SegmentResults = append(info.SegmentResults, segmentsInfo(s))
-		note(info, "", s.Backup)
+		note(info, s.ManifestLocation, s.Backup)
 	}
 	for _, m := range rec.Images {
 		info.ImageResults = append(info.ImageResults, &livekit.ImagesInfo{
 			FilenamePrefix: m.FilenamePrefix, ImageCount: m.ImageCount, StartedAt: m.StartedAt, EndedAt: m.EndedAt,
 		})
-		note(info, "", m.Backup)
+		note(info, m.ManifestLocation, m.Backup)
 	}
 	files, streams, segments := len(info.FileResults), len(info.StreamResults), len(info.SegmentResults)
 	switch {

@@ -146,13 +146,13 @@ func TestResults(t *testing.T) {
 	}
 	segments := recorder.SegmentsResult{
 		PlaylistName: "p.m3u8", LivePlaylistName: "l.m3u8", PlaylistLocation: "s3://b/p", LivePlaylistLocation: "s3://b/l",
-		SegmentCount: 3, Duration: 4, Series: recorder.Series{Size: 5, StartedAt: 6, EndedAt: 7, Backup: true},
+		SegmentCount: 3, Duration: 4, Series: recorder.Series{Size: 5, StartedAt: 6, EndedAt: 7, Backup: true, ManifestLocation: "s3://b/p.json"},
 	}
 	wantSegments := &livekit.SegmentsInfo{
 		PlaylistName: "p.m3u8", LivePlaylistName: "l.m3u8", PlaylistLocation: "s3://b/p", LivePlaylistLocation: "s3://b/l",
 		SegmentCount: 3, Duration: 4, Size: 5, StartedAt: 6, EndedAt: 7,
 	}
-	images := recorder.ImagesResult{FilenamePrefix: "i", ImageCount: 2, Series: recorder.Series{StartedAt: 3, EndedAt: 4}}
+	images := recorder.ImagesResult{FilenamePrefix: "i", ImageCount: 2, Series: recorder.Series{StartedAt: 3, EndedAt: 4, ManifestLocation: "s3://b/i.json"}}
 	wantImages := &livekit.ImagesInfo{FilenamePrefix: "i", ImageCount: 2, StartedAt: 3, EndedAt: 4}
 
 	info := egress.Info(recorder.Recording{
@@ -179,6 +179,9 @@ func TestResults(t *testing.T) {
 	assert.True(t, proto.Equal(wantStream(livekit.StreamInfo_FAILED), info.GetStream().GetInfo()[0]))
 	info = egress.Info(recorder.Recording{Segments: []recorder.SegmentsResult{segments}})
 	assert.True(t, proto.Equal(wantSegments, info.GetSegments()))
+	assert.Equal(t, "s3://b/p.json", info.ManifestLocation)
+	info = egress.Info(recorder.Recording{Images: []recorder.ImagesResult{images}})
+	assert.Equal(t, "s3://b/i.json", info.ManifestLocation)
 	info = egress.Info(recorder.Recording{Files: []recorder.FileResult{file}, Images: []recorder.ImagesResult{images}})
 	assert.Nil(t, info.Result)
 }
