@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"cmp"
 	"net/url"
 	"path"
 	"slices"
@@ -140,14 +141,27 @@ func (m outputs) path(o output, field, name string) (string, error) {
 	if strings.ContainsRune(name, 0) {
 		return "", invalid(o.field+"."+field, "holds NUL: remove it")
 	}
-	if m.job.Identity != "" {
-		name = strings.ReplaceAll(name, "{publisher_identity}", plainName(m.job.Identity))
-	}
+	name = m.withSource(name)
 	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
 	if strings.HasSuffix(name, "/") && clean != "" {
 		clean += "/"
 	}
 	return clean, nil
+}
+
+// withSource fills in whom or what of the room is recorded. LiveKit looks up who
+// published a track; here, where that is not known yet, the track stands in: one
+// publisher's files stay apart from another's.
+func (m outputs) withSource(name string) string {
+	track := plainName(cmp.Or(m.job.VideoTrackID, m.job.AudioTrackID))
+	var filled []string
+	if who := cmp.Or(plainName(m.job.Identity), track); who != "" {
+		filled = append(filled, "{publisher_identity}", who)
+	}
+	if track != "" {
+		filled = append(filled, "{track_id}", track)
+	}
+	return strings.NewReplacer(filled...).Replace(name)
 }
 
 // plainName makes no directory and is no template.

@@ -246,6 +246,31 @@ func TestPathsAreWithinTheStorage(t *testing.T) {
 	assert.NoError(t, who.Validate())
 }
 
+func TestNamesOfTracks(t *testing.T) {
+	for name, c := range map[string]struct {
+		req  *rpc.StartEgressRequest
+		want string
+	}{
+		"tracks": {ofTracks(&livekit.TrackCompositeEgressRequest{
+			RoomName: "r", AudioTrackId: "TR_a", VideoTrackId: "TR_v", FileOutputs: mp4("{publisher_identity}-{track_id}"),
+		}), "TR_v-TR_v.mp4"},
+		"sound alone": {ofTracks(&livekit.TrackCompositeEgressRequest{
+			RoomName: "r", AudioTrackId: "TR/{a}", FileOutputs: []*livekit.EncodedFileOutput{{Filepath: "{publisher_identity}/x", FileType: livekit.EncodedFileType_OGG}},
+		}), "TR__a_/x.ogg"},
+	} {
+		job := jobOf(t, c.req)
+		assert.Equal(t, c.want, job.Files[0].Filepath, name)
+		assert.NoError(t, job.Validate(), name)
+	}
+	for _, req := range []*rpc.StartEgressRequest{
+		ofRoom(&livekit.RoomCompositeEgressRequest{FileOutputs: mp4("{publisher_identity}")}),
+		ofParticipant(&livekit.ParticipantEgressRequest{RoomName: "r", Identity: "ann", FileOutputs: mp4("{track_id}")}),
+		ofTracks(&livekit.TrackCompositeEgressRequest{RoomName: "r", VideoTrackId: "TR_v", FileOutputs: mp4("{track_source}")}),
+	} {
+		assert.ErrorContains(t, jobOf(t, req).Validate(), "is no template: use {room_name}")
+	}
+}
+
 func TestDeprecatedSingleOutputs(t *testing.T) {
 	file := jobOf(t, ofRoom(&livekit.RoomCompositeEgressRequest{Output: &livekit.RoomCompositeEgressRequest_File{
 		File: &livekit.EncodedFileOutput{Filepath: "a.mp4"},
