@@ -19,6 +19,7 @@ type StorageConfig struct {
 	PlaceConfig `yaml:",inline"`
 	Backup      PlaceConfig   `yaml:"backup" envPrefix:"BACKUP_"`
 	BackupAfter time.Duration `yaml:"backup_after" env:"BACKUP_AFTER"` // how long a storage may fail before
+	Overwrite   bool          `yaml:"overwrite" env:"OVERWRITE"`       // names that are taken are replaced, the jobs' storages' included
 }
 
 // PlaceConfig is a directory, or one bucket: the one that is named.
@@ -134,35 +135,41 @@ func (a *app) storage(outputDir string) (upload.Storage, error) {
 	case outputDir != "":
 		c.Directory = outputDir
 	case named:
+		bucket.Overwrite = a.config.Storage.Overwrite
 		return bucket, nil
 	case c.Directory == "":
 		c.Directory = filepath.Join(filepath.Dir(a.config.Spool), "recordings")
 	}
-	return storageIn("storage", c.Directory)
+	return a.storageIn("storage", c.Directory)
 }
 
 // backupStorage gives the worker's backup; the zero Storage is none.
 func (a *app) backupStorage() (upload.Storage, error) {
 	c := a.config.Storage.Backup
-	if c.Directory == "" {
-		return c.bucket(), nil
+	if c.Directory != "" {
+		return a.storageIn("storage.backup", c.Directory)
 	}
-	return storageIn("storage.backup", c.Directory)
+	bucket := c.bucket()
+	if bucket != (upload.Storage{}) { // which is none
+		bucket.Overwrite = a.config.Storage.Overwrite
+	}
+	return bucket, nil
 }
 
-func storageIn(field, dir string) (upload.Storage, error) {
+func (a *app) storageIn(field, dir string) (upload.Storage, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return upload.Storage{}, usageError{fmt.Errorf("%s.directory %q: %w", field, dir, err)}
 	}
-	return upload.Storage{Directory: abs}, nil
+	return upload.Storage{Directory: abs, Overwrite: a.config.Storage.Overwrite}, nil
 }
 
 // spoolOptions is how the spool of a worker delivers.
 func (a *app) spoolOptions(storage upload.Storage, log *zap.Logger) (upload.Options, error) {
 	backup, err := a.backupStorage()
 	return upload.Options{
-		Default: storage, Backup: backup, BackupAfter: a.config.Storage.BackupAfter, Log: log, KeepLogs: keptLogs,
+		Default: storage, Backup: backup, BackupAfter: a.config.Storage.BackupAfter, Overwrite: a.config.Storage.Overwrite,
+		Log: log, KeepLogs: keptLogs,
 	}, err
 }
 

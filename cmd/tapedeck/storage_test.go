@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	"tapedeck/recorder/upload"
@@ -54,6 +56,35 @@ storage:
 	backup, err := a.backupStorage()
 	require.NoError(t, err)
 	require.Equal(t, upload.Storage{Directory: "/mnt/spare"}, backup)
+}
+
+// Fixed names, such as live/room.m3u8, need it everywhere a recording may go.
+func TestStorageOverwrite(t *testing.T) {
+	for name, places := range map[string]string{
+		"buckets":     "s3: {bucket: recordings}, backup: {gcp: {bucket: spare}}",
+		"directories": "directory: /srv/recordings, backup: {directory: /mnt/spare}",
+	} {
+		for _, want := range []bool{false, true} {
+			a, err := storageConfig(t, fmt.Sprintf("storage: {%s, overwrite: %t}", places, want))
+			require.NoError(t, err)
+			storage, err := a.storage("")
+			require.NoError(t, err)
+			opts, err := a.spoolOptions(storage, nil)
+			require.NoError(t, err)
+			require.Equal(t, want, opts.Default.Overwrite, name)
+			require.Equal(t, want, opts.Backup.Overwrite, name)
+			require.Equal(t, want, opts.Overwrite, "the jobs' own")
+		}
+	}
+	t.Setenv("TAPEDECK_STORAGE_OVERWRITE", "true")
+	a := &app{}
+	require.NoError(t, a.load(&cobra.Command{}))
+	storage, err := a.storage("/elsewhere")
+	require.NoError(t, err)
+	require.Equal(t, upload.Storage{Directory: "/elsewhere", Overwrite: true}, storage)
+	opts, err := a.spoolOptions(storage, nil)
+	require.NoError(t, err)
+	require.Equal(t, upload.Storage{}, opts.Backup, "no backup came of it")
 }
 
 func TestStorageConfigFaults(t *testing.T) {
