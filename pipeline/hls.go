@@ -213,6 +213,6 @@ func (s *segmentOutput) snapshot(startedAt time.Time) recorder.OutputSeries {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	total := s.total
-	total.StartedAt = startedAt
+	total.StartedAt, total.Err = startedAt, s.cause
 	return total
 }

@@ -99,7 +99,7 @@ func (i *imageOutput) err() error {
 // offer takes a picture that is due, and never waits.
 func (i *imageOutput) offer(b *gst.Buffer, at, duration time.Duration) {
 	n := int64((at + i.slack) / i.spec.Interval())
-	if n < i.due {
+	if n < i.due || i.err() != nil {
 		return
 	}
 	i.due = n + 1
@@ -182,6 +182,6 @@ func (i *imageOutput) snapshot(startedAt time.Time) recorder.OutputSeries {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	total := i.total
-	total.StartedAt = startedAt
+	total.StartedAt, total.Err = startedAt, i.cause
 	return total
 }

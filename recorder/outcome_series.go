@@ -3,6 +3,7 @@ package recorder
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"math"
 	"os"
 	"path/filepath"
@@ -74,6 +75,9 @@ func (l *life) applySeries(snap Snapshot) {
 
 func (l *life) span(s *Series, out OutputSeries) {
 	s.Size = out.Bytes
+	if out.Err != nil {
+		s.Error = l.scrub().Text(out.Err.Error())
+	}
 	if !out.StartedAt.IsZero() {
 		s.StartedAt, s.EndedAt = out.StartedAt.UnixNano(), out.StartedAt.Add(out.Duration).UnixNano()
 		l.rec.StartedAt = s.StartedAt
@@ -94,7 +98,7 @@ func (l *life) accountSeries() {
 func (s *Series) account(files int64) {
 	s.State = FilePending
 	if files == 0 {
-		s.State, s.Error = FileEmpty, nothingRecorded
+		s.State, s.Error = FileEmpty, cmp.Or(s.Error, nothingRecorded)
 	}
 }
 

@@ -270,6 +270,7 @@ type OutputSeries struct {
 	Bytes     int64
 	Duration  time.Duration
 	StartedAt time.Time // wall clock of the first frame
+	Err       error     // why nothing more is written, while the recording goes on
 }
 
 // OutputFile is a pipeline's account of one file.
@@ -330,8 +331,10 @@ type SpoolEntry interface {
 // Follower is a SpoolEntry that delivers segments and images as they close, while
 // the recording goes on. What it could not deliver is left to Deliver.
 type Follower interface {
-	// Follow works until ctx is done. begun is the recording as it began.
-	Follow(ctx context.Context, begun Recording)
+	// Follow works until ctx is done. begun is the recording as it began. report gets
+	// it with the names and locations of its series whenever one of these changed,
+	// and is called by one goroutine at a time; of the rest it knows nothing.
+	Follow(ctx context.Context, begun Recording, report func(Recording))
 }
 
 // MediaLock is the file in a task's directory that the process which writes the

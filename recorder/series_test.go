@@ -1,6 +1,7 @@
 package recorder_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -176,6 +177,25 @@ func TestShortStreamURLs(t *testing.T) {
 		rec := s.end()
 		assert.Equal(t, "rtmps://global-live.mux.com:443/app/{a-k...mux}", rec.Streams[0].URL)
 		assert.Equal(t, "srt://h:9000?{redacted}", rec.Streams[2].URL)
+	})
+}
+
+func TestSeriesThatFailed(t *testing.T) {
+	onStage(t, func(s *stage) {
+		seriesJob(s)
+		s.begin()
+		s.pipeline.Change(func(snap *recorder.Snapshot) {
+			snap.Series[0].Err = errors.New("segment x: no space left for " + streamURL)
+			snap.Series[1].Err, snap.Series[1].Files = errors.New("no encoder"), 0
+		})
+		time.Sleep(2 * time.Second)
+		assert.Equal(t, recorder.StatusActive, s.last().Status)
+		assert.Contains(t, s.last().Segments[0].Error, "segment x: no space left")
+		s.session.Log(recorder.MarkerEnd)
+		rec := s.end()
+		assert.Equal(t, recorder.FilePending, rec.Segments[0].State, "what it has is delivered")
+		assert.Equal(t, recorder.FileEmpty, rec.Images[0].State)
+		assert.Equal(t, "no encoder", rec.Images[0].Error)
 	})
 }
 
