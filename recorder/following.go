@@ -13,6 +13,9 @@ type Following struct {
 	entry  Follower
 	begun  sync.Once
 	work   sync.WaitGroup
+
+	mu sync.Mutex
+	at Recording // whose series tell where they are; without any before that is known
 }
 
 // NewFollowing prepares it; ctx bounds it. Stop must be called.
@@ -23,13 +26,40 @@ func NewFollowing(ctx context.Context, entry SpoolEntry) *Following {
 	return f
 }
 
-// See takes the recording's reports, one at a time: with the first active one,
-// it begins.
-func (f *Following) See(rec Recording) {
-	if f.entry == nil || rec.Status != StatusActive || len(rec.Segments)+len(rec.Images) == 0 {
-		return
+// See takes the recording's reports, one at a time, and gives them with what
+// Locate adds. With the first active one, it begins.
+func (f *Following) See(rec Recording) Recording {
+	if f.entry != nil && rec.Status == StatusActive && len(rec.Segments)+len(rec.Images) > 0 {
+		f.begun.Do(func() { f.work.Go(func() { f.entry.Follow(f.ctx, rec.Clone(), f.moved) }) })
 	}
-	f.begun.Do(func() { f.work.Go(func() { f.entry.Follow(f.ctx, rec.Clone()) }) })
+	return f.Locate(rec)
+}
+
+func (f *Following) moved(at Recording) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at = at
+}
+
+// Locate gives a recording with the names and locations that its series have in
+// the storage by now. Who looks for their files in the spool needs the others.
+func (f *Following) Locate(rec Recording) Recording {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.at.Segments)+len(f.at.Images) == 0 {
+		return rec
+	}
+	rec = rec.Clone()
+	for i := range min(len(rec.Segments), len(f.at.Segments)) {
+		to, at := &rec.Segments[i], f.at.Segments[i]
+		to.PlaylistName, to.PlaylistLocation = at.PlaylistName, at.PlaylistLocation
+		to.LivePlaylistName, to.LivePlaylistLocation = at.LivePlaylistName, at.LivePlaylistLocation
+		to.Backup = at.Backup
+	}
+	for i := range min(len(rec.Images), len(f.at.Images)) {
+		rec.Images[i].FilenamePrefix, rec.Images[i].Backup = f.at.Images[i].FilenamePrefix, f.at.Images[i].Backup
+	}
+	return rec
 }
 
 // Stop ends it once the media are closed, and waits: what is left is Deliver's.

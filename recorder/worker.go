@@ -244,8 +244,8 @@ func (w *Worker) record(ctx context.Context, lease Lease, entry SpoolEntry, log 
 		}
 		if rec.Status == StatusActive {
 			w.fit.worked()
-			series.See(rec)
 		}
+		rec = series.See(rec)
 		if rec.Status == StatusEnding && rec.StartedAt == 0 {
 			return // it may be given back: then it never was ending
 		}
@@ -255,7 +255,8 @@ func (w *Worker) record(ctx context.Context, lease Lease, entry SpoolEntry, log 
 	})
 	// With EndedAt: a later life of this worker knows by it that all is accounted for.
 	w.save(entry, rec, log)
-	return rec
+	series.Stop()
+	return series.Locate(rec)
 }
 
 // admit adds to a task of a room what its page enters with. It is not in the

@@ -19,6 +19,8 @@ type FakeSpool struct {
 	// OnDeliver runs in every delivery; until it returns nothing arrives. What it
 	// answers becomes of every file that is not empty; "" is FileDelivered.
 	OnDeliver func(ctx context.Context, rec recorder.Recording) recorder.FileState
+	// OnFollow gives what Follow reports, from the recording as it began.
+	OnFollow func(begun recorder.Recording) recorder.Recording
 
 	mu      sync.Mutex
 	entries []*FakeEntry
@@ -100,10 +102,13 @@ func (e *FakeEntry) Save(rec recorder.Recording) error {
 }
 
 // Follow implements recorder.Follower; it delivers nothing.
-func (e *FakeEntry) Follow(ctx context.Context, begun recorder.Recording) {
+func (e *FakeEntry) Follow(ctx context.Context, begun recorder.Recording, report func(recorder.Recording)) {
 	e.mu.Lock()
 	e.follows, e.following = append(e.follows, begun), true
 	e.mu.Unlock()
+	if e.spool.OnFollow != nil {
+		report(e.spool.OnFollow(begun.Clone()))
+	}
 	<-ctx.Done()
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -50,6 +51,8 @@ type series struct {
 	turning  string // why the storage is being given up
 	giveUp   func(*failure) bool
 	onChange func()
+	onMove   func() // names or locations are others
+	told     whereabouts
 }
 
 // outcome is how one upload, or the claim of a place, ended.
@@ -106,7 +109,7 @@ func (e *entry) newSeries(task recorder.Task, dirName string, named recorder.Sto
 		log:     e.spool.opts.Log.With(zap.String("job", task.Job.ID), zap.String("series", dirName)),
 		scrub:   e.spool.scrubber(task.Job),
 		results: make(chan outcome), busy: map[string]bool{}, failed: map[string]*failure{},
-		giveUp: func(*failure) bool { return false }, onChange: func() {},
+		giveUp: func(*failure) bool { return false }, onChange: func() {}, onMove: func() {},
 	}
 }
 
@@ -136,10 +139,18 @@ func (s *series) isVoid(b *book) bool {
 }
 
 // Follow implements recorder.Follower.
-func (e *entry) Follow(ctx context.Context, begun recorder.Recording) {
+func (e *entry) Follow(ctx context.Context, begun recorder.Recording, report func(recorder.Recording)) {
 	task := e.Task()
+	var mu sync.Mutex
+	at := begun.Clone()
 	var ended []chan struct{}
 	for _, s := range e.allSeries(task, begun) {
+		s.onMove = func() {
+			mu.Lock()
+			defer mu.Unlock()
+			s.locate(&at)
+			report(at.Clone())
+		}
 		done := make(chan struct{})
 		ended = append(ended, done)
 		go func() {
@@ -178,6 +189,7 @@ func (s *series) run(ctx context.Context, w *watch, final bool) {
 			if next, idle = s.advance(ctx); final && idle {
 				return
 			}
+			s.announce()
 		} else if len(s.busy) == 0 {
 			return
 		}
@@ -192,6 +204,7 @@ func (s *series) run(ctx context.Context, w *watch, final bool) {
 		case <-tick.C:
 		case o := <-s.results:
 			s.take(ctx, o)
+			s.announce()
 		}
 	}
 }

@@ -47,6 +47,11 @@ func (s *series) deliver(ctx context.Context, rec recorder.Recording, changes ch
 		text, retries := s.last, before+s.retries
 		_ = tell(func(r *recorder.Series) { r.State, r.Error, r.Retries = recorder.FilePending, text, retries })
 	}
+	s.onMove = func() {
+		saved := make(chan error, 1)
+		changes <- change{s.locate, saved}
+		<-saved
+	}
 	_ = tell(func(r *recorder.Series) { r.State = recorder.FileUploading })
 	s.run(ctx, &watch{every: lookEvery}, true)
 	s.conclude(ctx, rec, before, changes)
@@ -147,16 +152,52 @@ func (s *series) account(rec *recorder.Recording, state recorder.FileState, text
 	if !s.replaced && (state == recorder.FileDelivered || size > r.Size) { // of replaced images the book knows the last one
 		r.Size = size
 	}
-	r.Backup = s.book.set != nil && s.book.set.Backup
+	s.locate(rec)
 	if s.images {
 		o := &rec.Images[s.i]
-		o.FilenamePrefix, o.ImageCount = s.book.set.name(s.names.Prefix), max(o.ImageCount, count)
+		o.ImageCount = max(o.ImageCount, count)
 		return
 	}
 	o := &rec.Segments[s.i]
 	o.SegmentCount = max(o.SegmentCount, count)
-	o.PlaylistName, o.PlaylistLocation = s.book.set.name(s.names.Main), s.book.sent[s.names.Main].Location
-	o.LivePlaylistName, o.LivePlaylistLocation = s.book.set.name(s.names.Live), s.book.sent[s.names.Live].Location
+}
+
+// whereabouts is where a series is, as far as its book knows.
+type whereabouts struct {
+	main, mainAt string // name and location
+	live, liveAt string
+	prefix       string
+	backup       bool
+}
+
+func (s *series) whereabouts() whereabouts {
+	set, sent := s.book.set, s.book.sent
+	return whereabouts{
+		main: set.name(s.names.Main), mainAt: sent[s.names.Main].Location,
+		live: set.name(s.names.Live), liveAt: sent[s.names.Live].Location,
+		prefix: set.name(s.names.Prefix), backup: set != nil && set.Backup,
+	}
+}
+
+// announce tells of names and locations once they are known, and of each change.
+func (s *series) announce() {
+	if now := s.whereabouts(); s.book.set != nil && now != s.told {
+		s.told = now
+		s.onMove()
+	}
+}
+
+// locate fills in names and locations.
+func (s *series) locate(rec *recorder.Recording) {
+	at := s.whereabouts()
+	s.result(rec).Backup = at.backup
+	if s.images {
+		rec.Images[s.i].FilenamePrefix = at.prefix
+		return
+	}
+	o := &rec.Segments[s.i]
+	o.PlaylistName, o.PlaylistLocation = at.main, at.mainAt
+	o.LivePlaylistName, o.LivePlaylistLocation = at.live, at.liveAt
 }
 
 // manifest stores <playlist>.json or <prefix>.json beside the series.

@@ -193,6 +193,49 @@ func TestSeriesKeepsOthers(t *testing.T) {
 	}
 }
 
+// While it is recorded, it is told where the stream is: under which names, once
+// they are claimed, and at which locations, once the playlists are there.
+func TestSeriesTellsWhereItIs(t *testing.T) {
+	s := recordertest.StartS3(t)
+	s.Put("talk/all.m3u8", []byte("another's"))
+	d := newDeck(t, upload.Options{})
+	e, studio := d.hls(hlsJob("hls", s3Storage(s.Upload())))
+	reports := make(chan recorder.SegmentsResult, 100)
+	stop := followTo(t, e, func(rec recorder.Recording) { reports <- rec.Segments[0] })
+	studio.segment(1000)
+	first := <-reports
+	require.Equal(t, "talk/take-2/all.m3u8", first.PlaylistName)
+	require.Equal(t, "talk/take-2/live.m3u8", first.LivePlaylistName)
+	require.Empty(t, first.PlaylistLocation+first.LivePlaylistLocation, "nobody would find anything there")
+	require.Equal(t, recorder.FileRecording, first.State)
+	last := first
+	for last.PlaylistLocation == "" || last.LivePlaylistLocation == "" {
+		last = <-reports
+	}
+	at := s.Endpoint + "/recordings/talk/take-2/"
+	require.Equal(t, at+"all.m3u8", last.PlaylistLocation)
+	require.Equal(t, at+"live.m3u8", last.LivePlaylistLocation)
+	require.NotNil(t, s.Find("talk/take-2/all.m3u8"))
+	studio.segment(1000)
+	eventually(t, func() bool { return len(listed(string(s.Find("talk/take-2/all.m3u8")))) == 2 })
+	stop()
+	require.Empty(t, reports, "a longer playlist is where it was")
+
+	// A later process tells it at once, not at the end.
+	require.NoError(t, e.Close())
+	left, err := d.Left()
+	require.NoError(t, err)
+	studio.end()
+	told := ""
+	rec := left[0].Deliver(t.Context(), left[0].Task().Recording, func(rec recorder.Recording) {
+		if r := rec.Segments[0]; r.State == recorder.FileUploading && told == "" {
+			told = r.PlaylistLocation
+		}
+	})
+	require.Equal(t, at+"all.m3u8", told)
+	requireSeries(t, rec.Segments[0].Series)
+}
+
 // Somebody takes the first segment's name between the look and the upload.
 func TestSeriesLosesARace(t *testing.T) {
 	s := recordertest.StartS3(t)

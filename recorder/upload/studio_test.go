@@ -90,13 +90,18 @@ func (s *studio) write(name string, data []byte) {
 // follow follows an entry until the given function is called, which waits.
 func follow(t *testing.T, e recorder.SpoolEntry) (stop func()) {
 	t.Helper()
+	return followTo(t, e, func(recorder.Recording) {})
+}
+
+func followTo(t *testing.T, e recorder.SpoolEntry, report func(recorder.Recording)) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	follower, ok := e.(recorder.Follower)
 	require.True(t, ok)
 	go func() {
 		defer close(done)
-		follower.Follow(ctx, e.Task().Recording)
+		follower.Follow(ctx, e.Task().Recording, report)
 	}()
 	return func() {
 		cancel()
