@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,7 +12,7 @@ import (
 
 // finish ends the pipeline and the session, in this order, and accounts for
 // what there is.
-func (l *life) finish() {
+func (l *life) finish(ctx context.Context) {
 	l.rec.Status = StatusEnding
 	if l.piped != nil {
 		l.endPipeline()
@@ -20,7 +21,7 @@ func (l *life) finish() {
 	l.account()
 	l.tell()
 	var leaving sync.WaitGroup
-	leaving.Go(l.leaveRoom)
+	leaving.Go(func() { l.leaveRoom(ctx) })
 	if l.session != nil {
 		if err := l.session.Close(); err != nil {
 			l.Log.Warn("the session did not close cleanly", zap.String("error", l.scrub().Text(err.Error())))

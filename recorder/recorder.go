@@ -167,7 +167,7 @@ func (l *life) run(ctx context.Context) {
 	} else {
 		l.failStart(ctx, err)
 	}
-	l.finish()
+	l.finish(ctx)
 }
 
 // openRoom prepares what the template page of a room needs. A web page needs nothing.

@@ -234,7 +234,7 @@ const leaveTimeout = time.Second
 
 // leaveRoom takes the recorder out of its room. The server would show it, and the
 // room as being recorded, until it misses the browser.
-func (l *life) leaveRoom() {
+func (l *life) leaveRoom(ctx context.Context) {
 	switch {
 	case l.room == nil, l.session == nil:
 		return
@@ -243,7 +243,7 @@ func (l *life) leaveRoom() {
 	case l.rec.EndReason == EndRoomClosed, l.rec.EndReason == EndConnectionLost:
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	if err := l.room.Leave(ctx); err != nil && CodeOf(err) != CodeNotFound {
 		l.Log.Debug("the recorder did not leave the room", zap.String("error", l.scrub().Text(err.Error())))

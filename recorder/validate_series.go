@@ -63,7 +63,21 @@ func (o ImageOutput) validate(f *Faults, field string, j Job, taken names) {
 	between(f, field+".width", o.Width, smallestImage, largestImage, "pixels")
 	between(f, field+".height", o.Height, smallestImage, largestImage, "pixels")
 	o.Storage.validate(f, field)
-	taken.take(f, field+".filename_prefix", o.FilenamePrefix, ResolveImages(j, o, time.Time{}, 1).FilenamePrefix+"*"+ExtImage)
+	named := ResolveImages(j, o, time.Time{}, 1)
+	o.validateRatio(f, field, named)
+	taken.take(f, field+".filename_prefix", o.FilenamePrefix, named.FilenamePrefix+"*"+ExtImage)
+}
+
+// validateRatio looks at the side that follows from the one that is given.
+func (o ImageOutput) validateRatio(f *Faults, field string, resolved ImageOutput) {
+	fits := func(v int) bool { return v >= smallestImage && v <= largestImage }
+	const remedy = "makes %dx%d of the recording's ratio, and sides have %d to %d pixels: use another, or give width and height"
+	switch {
+	case o.Height == 0 && fits(o.Width) && !fits(resolved.Height):
+		f.add(field+".width", o.Width, remedy, resolved.Width, resolved.Height, smallestImage, largestImage)
+	case o.Width == 0 && fits(o.Height) && !fits(resolved.Width):
+		f.add(field+".height", o.Height, remedy, resolved.Width, resolved.Height, smallestImage, largestImage)
+	}
 }
 
 func validateSpan(f *Faults, field string, d Duration, shortest, longest time.Duration) {

@@ -127,6 +127,8 @@ func TestParseJobNamesTheFault(t *testing.T) {
 		{page(`, "limits": {"empty_timeout": -1}`), "limits.empty_timeout", "-1s", "is negative"},
 		{`{"room_name": "r", "custom_base_url": "file:///x", "file_outputs": [{}]}`, "custom_base_url", "file:…", "https://"},
 		{`{"room_name": "r", "custom_base_url": "https://t", "livekit_url": "redis://h", "file_outputs": [{}]}`, "livekit_url", "redis:…", "wss://"},
+		{`{"room_name": "r", "livekit_url": "wss://h/?access_token=5ecret", "file_outputs": [{}]}`, "livekit_url", "wss://h/…", "write wss://host"},
+		{`{"room_name": "r", "livekit_url": "wss://h#5ecret", "file_outputs": [{}]}`, "livekit_url", "wss://h/…", "write wss://host"},
 		{`{"room_name": "r\u0000", "custom_base_url": "https://t", "file_outputs": [{}]}`, "room_name", "r\x00", "control characters"},
 		{page(`, "layout": "grid", "template": "speaker"`), "template", "speaker", `"grid"`},
 		{page(`, "layout": "` + strings.Repeat("g", 129) + `"`), "layout", "ggg", "longer than 128"},
