@@ -131,10 +131,17 @@ func TestPageURL(t *testing.T) {
 		},
 		{one, "wss://lk", "http://127.0.0.1:9/?empty_timeout=90&identity=a+b&layout=participant&screen_share=true&template=participant&token=pass&url=wss%3A%2F%2Flk"},
 	} {
-		got, err := recorder.PageURL(c.job, recorder.Pass{URL: c.livekit, Token: "pass"}, "http://127.0.0.1:9/")
+		pass := recorder.Pass{URL: c.livekit}
+		if c.job.Token == "" {
+			pass.Token = "pass"
+		}
+		got, err := recorder.PageURL(c.job, pass, "http://127.0.0.1:9/")
 		require.NoError(t, err)
 		assert.Equal(t, c.want, got)
 	}
+	got, err := recorder.PageURL(own, recorder.Pass{Token: "longer"}, "")
+	require.NoError(t, err)
+	assert.Contains(t, got, "token=longer&", "whoever made the pass knew the job's token")
 	for _, base := range []string{"", "://u:5ecret@", "/only/path"} {
 		_, err := recorder.PageURL(room(base), recorder.Pass{}, "")
 		assert.Equal(t, recorder.CodeInvalid, recorder.CodeOf(err))

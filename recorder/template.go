@@ -7,8 +7,8 @@ import (
 
 // PageURL is the address a job's page is opened at. A room's template page gets
 // url=, template=, layout= and token= added; the base URL's own query and
-// fragment stay. pass stands in where the job names no server and no token;
-// builtIn is where Tapedeck's own template is served, whose page is told more.
+// fragment stay. pass stands in where the job names no server; its token is the
+// job's own, or one that is good for longer. builtIn is where Tapedeck's own template is served, whose page is told more.
 func PageURL(job Job, pass Pass, builtIn string) (string, error) {
 	if job.URL != "" {
 		return job.URL, nil
@@ -37,7 +37,7 @@ func parameters(job Job, pass Pass) url.Values {
 	if job.LiveKitURL != "" {
 		pass.URL = job.LiveKitURL
 	}
-	if job.Token != "" {
+	if pass.Token == "" { // whoever admits knows the job's, and may have a better one
 		pass.Token = job.Token
 	}
 	all := map[string]string{"url": pass.URL, "template": job.LayoutName(), "layout": job.LayoutName(), "token": pass.Token}

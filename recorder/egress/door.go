@@ -8,6 +8,7 @@ package egress
 import (
 	"cmp"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -35,8 +36,8 @@ const (
 	slack        = time.Hour
 )
 
-// Admit makes the pass of a job's recorder: identity is the job's id, hidden,
-// sees and hears only. CodeInvalid when neither the job nor the Door has what it
+// Admit makes the pass of a job's recorder: hidden, it sees and hears only. Its
+// identity is the job's id, unless a token of the job's own names another. CodeInvalid when neither the job nor the Door has what it
 // takes.
 func (d Door) Admit(job recorder.Job) (recorder.Pass, error) {
 	pass := recorder.Pass{URL: cmp.Or(job.LiveKitURL, d.URL), Token: job.Token}
@@ -63,10 +64,14 @@ func (d Door) Admit(job recorder.Job) (recorder.Pass, error) {
 	}
 	var err error
 	life := lifetime(job.Limits)
-	if pass.Token == "" {
-		if pass.Token, err = d.pageToken(job, life); err != nil {
-			return pass, err
-		}
+	switch {
+	case job.Token == "":
+		pass.Token, err = d.pageToken(job.ID, job.RoomName, life)
+	case d.madeForRecorder(job.Token, job.RoomName):
+		pass.Token, err = d.pageToken(identityOf(job.Token), job.RoomName, life)
+	}
+	if err != nil {
+		return pass, err
 	}
 	if !d.trusts(job) {
 		return pass, err
@@ -102,12 +107,33 @@ func lifetime(l recorder.Limits) time.Duration {
 	return max(shortestLife, l.MaxDuration.Std()+l.Starting()+slack)
 }
 
-func (d Door) pageToken(job recorder.Job, life time.Duration) (string, error) {
+func (d Door) pageToken(identity, room string, life time.Duration) (string, error) {
+	return d.sign(identity, life, pageGrant(room))
+}
+
+// pageGrant is what a page may do, also to a livekit-server.
+func pageGrant(room string) *auth.VideoGrant {
 	yes, no := true, false
-	return d.sign(job.ID, life, &auth.VideoGrant{
-		RoomJoin: true, Room: job.RoomName, CanSubscribe: &yes, CanPublish: &no, CanPublishData: &no,
+	return &auth.VideoGrant{
+		RoomJoin: true, Room: room, CanSubscribe: &yes, CanPublish: &no, CanPublishData: &no,
 		Hidden: true, Recorder: true,
-	})
+	}
+}
+
+// madeForRecorder reports whether a token is what a livekit-server of our key signs
+// for its recorders. It is good for a day only: a job that is longer, or is taken
+// over the day after, gets one of ours that allows the same.
+func (d Door) madeForRecorder(token, room string) bool {
+	var claims tokenClaims
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithoutClaimsValidation())
+	_, err := parser.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return []byte(d.APISecret), nil })
+	return err == nil && claims.Subject != "" && reflect.DeepEqual(claims.Video, *pageGrant(room))
+}
+
+// tokenClaims is what is read of a token.
+type tokenClaims struct {
+	jwt.RegisteredClaims
+	Video auth.VideoGrant `json:"video"`
 }
 
 func (d Door) sign(identity string, life time.Duration, grant *auth.VideoGrant) (string, error) {
@@ -137,10 +163,7 @@ func identityOf(token string) string {
 
 // roomOf tells which room a token is for; empty when it is none, or for no room.
 func roomOf(token string) string {
-	var claims struct {
-		jwt.RegisteredClaims
-		Video auth.VideoGrant `json:"video"`
-	}
+	var claims tokenClaims
 	if _, _, err := jwt.NewParser().ParseUnverified(token, &claims); err != nil {
 		return ""
 	}

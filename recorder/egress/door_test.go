@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/auth"
+	pegress "github.com/livekit/protocol/egress"
 	"github.com/livekit/protocol/livekit"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -66,6 +67,47 @@ func TestTokensOutliveTheJob(t *testing.T) {
 			assert.GreaterOrEqual(t, life, want, most)
 			assert.Less(t, life, want+time.Hour, most)
 		}
+	}
+}
+
+// What a livekit-server signs is good for a day: not for a longer job, nor for who
+// takes it over the next day.
+func TestTokenOfAServerIsReplaced(t *testing.T) {
+	signed := func(life time.Duration, change func(*auth.VideoGrant)) string {
+		yes, no := true, false
+		grant := &auth.VideoGrant{
+			RoomJoin: true, Room: "stand-up", CanSubscribe: &yes, CanPublish: &no, CanPublishData: &no, Hidden: true, Recorder: true,
+		}
+		change(grant)
+		token, err := auth.NewAccessToken(apiKey, apiSecret).SetIdentity("EG_server").SetKind(livekit.ParticipantInfo_EGRESS).
+			SetVideoGrant(grant).SetValidFor(life).ToJWT()
+		require.NoError(t, err)
+		return token
+	}
+	same := func(*auth.VideoGrant) {}
+	served, err := pegress.BuildEgressToken("EG_server", apiKey, apiSecret, "stand-up")
+	require.NoError(t, err)
+	job := roomJob()
+	job.Limits.MaxDuration = recorder.Duration(72 * time.Hour)
+	for name, token := range map[string]string{"good for a day": served, "expired": signed(-time.Hour, same)} {
+		job.Token = token
+		pass, err := door().Admit(job)
+		require.NoError(t, err, name)
+		grants, life := claims(t, pass.Token)
+		assert.Equal(t, "EG_server", grants.Identity, name)
+		assert.GreaterOrEqual(t, life, 73*time.Hour, name)
+		page, err := recorder.PageURL(job, pass, "http://127.0.0.1/t")
+		require.NoError(t, err)
+		assert.Contains(t, page, pass.Token, "the page enters with it")
+	}
+	for name, token := range map[string]string{
+		"allows something else": signed(time.Hour, func(g *auth.VideoGrant) { g.Hidden = false }),
+		"a forged one":          served[:len(served)-8] + "AAAAAAAA",
+	} {
+		job.Token = token
+		pass, err := door().Admit(job)
+		require.NoError(t, err, name)
+		assert.Equal(t, token, pass.Token, name)
 	}
 }
 

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,10 +24,7 @@ type room struct {
 
 // Enter gives the server's side of a task's room. It asks nothing yet.
 func Enter(task recorder.Task) recorder.Room {
-	token := task.Pass.Token
-	if task.Job.Token != "" {
-		token = task.Job.Token
-	}
+	token := cmp.Or(task.Pass.Token, task.Job.Token) // as the page does
 	base, err := apiURL(task.Pass.URL)
 	return &room{
 		name: task.Job.RoomName, identity: identityOf(token), token: task.Pass.AdminToken,
