@@ -170,6 +170,8 @@ func (r *Reporter) tell(ctx context.Context, d recorder.Delivery) (later time.Du
 	}
 	known, err := r.io.GetEgress(ctx, &rpc.GetEgressRequest{EgressId: info.EgressId})
 	switch {
+	case unknown(err) && e.Type == recorder.EventAmended:
+		return 0, nil // forgotten since its end: a new entry would be a new egress_started
 	case unknown(err) && r.Now().Sub(d.Since()) < announceTimeout:
 		return firstReport, nil // two that make the entry at once make two egress_started
 	case unknown(err):

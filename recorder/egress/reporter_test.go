@@ -187,8 +187,17 @@ func TestReporterTellsNothingTwice(t *testing.T) {
 	p.awaitTold(t, "EG_a")
 	assert.Equal(t, append(told, "update EGRESS_FAILED"), io.called())
 	io.mu.Lock()
-	defer io.mu.Unlock()
 	assert.Equal(t, "s3://bucket/a.mp4", io.known["EG_a"].FileResults[0].Location)
+	clear(io.known) // a day later
+	io.calls = nil
+	io.mu.Unlock()
+
+	p.mu.Lock()
+	j.events = append(j.events, recorder.Event{Type: recorder.EventAmended, Recording: rec})
+	p.signal()
+	p.mu.Unlock()
+	p.awaitTold(t, "EG_a")
+	assert.Empty(t, io.called(), "nothing starts that has ended")
 }
 
 func TestJobsOfOtherDoorsAreNotReported(t *testing.T) {
