@@ -119,6 +119,9 @@ func (s Source) validateRoom(f *Faults) {
 	}
 	if s.LiveKitURL != "" {
 		validateURL(f, "livekit_url", s.LiveKitURL, "ws", "wss", "http", "https")
+		if u, err := url.Parse(s.LiveKitURL); err == nil && (u.RawQuery != "" || u.ForceQuery || u.Fragment != "") {
+			f.add("livekit_url", u.Scheme+"://"+u.Host+"/…", "holds a query or a fragment: write wss://host")
+		}
 	}
 }
 
