@@ -59,8 +59,9 @@ type Options struct {
 	GiveUpAfter time.Duration
 	// Stall ends a transfer on which no byte moved for so long. Default 60 s.
 	Stall time.Duration
-	// Parallel is how many files upload at once, over all entries; segments and
-	// images have as many slots of their own. Default 4.
+	// Parallel is how many files upload at once, over all entries; as many of what
+	// is left of segments and images at the end, and as many of each series while it
+	// is recorded. Default 4.
 	Parallel int
 	// KeepLogs is of how many freed entries the log, screenshots and recording.json
 	// stay, the oldest going first. Zero keeps none.

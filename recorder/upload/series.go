@@ -47,8 +47,10 @@ type series struct {
 	failed   map[string]*failure // by name; "" is the claim
 	failing  time.Time           // since when nothing succeeded
 	retries  int
-	last     string // the last error
-	turning  string // why the storage is being given up
+	last     string        // the last error
+	turning  string        // why the storage is being given up
+	slots    chan struct{} // one per upload that runs
+	atOnce   int           // how many may
 	giveUp   func(*failure) bool
 	onChange func()
 	onMove   func() // names or locations are others
@@ -145,6 +147,9 @@ func (e *entry) Follow(ctx context.Context, begun recorder.Recording, report fun
 	at := begun.Clone()
 	var ended []chan struct{}
 	for _, s := range e.allSeries(task, begun) {
+		// Slots of its own: a storage that hangs must not hold up others' live streams.
+		s.atOnce = e.spool.opts.Parallel
+		s.slots = make(chan struct{}, s.atOnce)
 		s.onMove = func() {
 			mu.Lock()
 			defer mu.Unlock()
@@ -263,13 +268,21 @@ func (s *series) launch(ctx context.Context, files []localFile) (next time.Durat
 			continue
 		}
 		idle = false
-		if len(s.busy) >= s.entry.spool.opts.Parallel {
+		if len(s.busy) >= s.most() {
 			return next, false
 		}
 		s.busy[f.name] = true
 		go s.upload(ctx, s.job(f, fail))
 	}
 	return next, idle && len(s.busy) == 0
+}
+
+// most is how many uploads may run: while the storage fails, one tries it.
+func (s *series) most() int {
+	if !s.failing.IsZero() {
+		return 1
+	}
+	return s.atOnce
 }
 
 // take notes what became of an upload.

@@ -37,6 +37,8 @@ func (s *series) deliver(ctx context.Context, rec recorder.Recording, changes ch
 		_ = tell(func(r *recorder.Series) { r.State, r.Size, r.Error = recorder.FileEmpty, 0, "nothing was recorded" })
 		return
 	}
+	// Left entries may be many: they share, but none takes all.
+	s.slots, s.atOnce = s.entry.spool.rest, max(1, cap(s.entry.spool.rest)/2)
 	began := time.Now()
 	s.giveUp = func(f *failure) bool {
 		limit, most := f.class.tries(), s.entry.spool.opts.GiveUpAfter

@@ -146,8 +146,8 @@ func (s *series) job(f localFile, before *failure) job {
 func (s *series) upload(ctx context.Context, j job) {
 	o := outcome{name: j.name, set: j.set, journal: j.journal}
 	select {
-	case s.entry.spool.live <- struct{}{}:
-		defer func() { <-s.entry.spool.live }()
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
 		o.store, o.err = j.open(ctx)
 		switch {
 		case o.err != nil:

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -319,6 +320,67 @@ func TestSeriesRefused(t *testing.T) {
 	require.FileExists(t, filepath.Join(studio.dir, "talk/seg_00001.ts"))
 	require.ErrorIs(t, e.Free(), upload.ErrUndelivered)
 	d.requireNoSecret(rec, s.Secret, s.AccessKey)
+}
+
+// One recording's storage hangs with all that may be on its way there: another's
+// live stream goes on.
+func TestSeriesHangsAlone(t *testing.T) {
+	s := recordertest.StartS3(t)
+	p := recordertest.StartS3Proxy(t, s.Endpoint)
+	p.Fault(func(_ int, r *http.Request) recordertest.S3Fault {
+		return recordertest.S3Fault{Stall: isSegment(r) && r.Method == http.MethodPut && !strings.Contains(r.URL.Path, "00000")}
+	})
+	d := newDeck(t, upload.Options{Stall: time.Minute})
+	hung, jammed := d.hls(hlsJob("hung", s3Storage(through(s, p))))
+	defer follow(t, hung)()
+	for range 6 {
+		jammed.segment(1000)
+	}
+	eventually(t, func() bool {
+		waiting := 0
+		for _, r := range p.Requests() {
+			if r.Status == 0 && strings.HasSuffix(r.Path, ".ts") {
+				waiting++
+			}
+		}
+		return waiting == 4
+	})
+	e, studio := d.hls(hlsJob("well", s3Storage(s.Upload())))
+	defer follow(t, e)()
+	studio.segment(1000)
+	eventually(t, func() bool { return s.Find("talk/take-2/live.m3u8") != nil })
+}
+
+// crowd refuses segments after the first, and counts how many come at once.
+type crowd struct {
+	now, most, refused atomic.Int64
+}
+
+func (c *crowd) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !isSegment(r) || r.Method != http.MethodPut || strings.Contains(r.URL.Path, "00000") {
+		return http.DefaultTransport.RoundTrip(r)
+	}
+	now := c.now.Add(1)
+	defer c.now.Add(-1)
+	if c.refused.Add(1) > 4 { // those that were under way with the first one
+		c.most.Store(max(c.most.Load(), now))
+	}
+	time.Sleep(2 * time.Millisecond) // a server's latency
+	return &http.Response{StatusCode: http.StatusForbidden, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+}
+
+// While its storage fails, a series has one upload on its way.
+func TestSeriesFailsGently(t *testing.T) {
+	s := recordertest.StartS3(t)
+	c := &crowd{}
+	d := newDeck(t, upload.Options{HTTPClient: &http.Client{Transport: c}})
+	e, studio := d.hls(hlsJob("hls", s3Storage(s.Upload())))
+	for range 12 {
+		studio.segment(1000)
+	}
+	defer follow(t, e)()
+	eventually(t, func() bool { return c.refused.Load() > 24 })
+	require.EqualValues(t, 1, c.most.Load())
 }
 
 // Images come one after the other, or replace each other under one name.

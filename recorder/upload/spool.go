@@ -37,7 +37,7 @@ type Spool struct {
 	dir   string
 	opts  Options
 	slots chan struct{} // one per file's upload that runs
-	live  chan struct{} // of segments and images, which cannot wait for large files
+	rest  chan struct{} // of what is left of series at the end, which cannot wait for large files
 }
 
 var (
@@ -82,7 +82,7 @@ func NewSpool(dir string, opts Options) (*Spool, error) {
 			return nil, err
 		}
 	}
-	return &Spool{dir: abs, opts: opts, slots: make(chan struct{}, opts.Parallel), live: make(chan struct{}, opts.Parallel)}, nil
+	return &Spool{dir: abs, opts: opts, slots: make(chan struct{}, opts.Parallel), rest: make(chan struct{}, opts.Parallel)}, nil
 }
 
 // Dir is the spool's absolute path.
