@@ -60,8 +60,8 @@ func (p *Pipeline) use(codecs []codec) error {
 	return nil
 }
 
-// newEncoder makes an encoder. The one that segments use makes its key frames
-// where they begin, whatever the job's own interval.
+// newEncoder makes an encoder. The one that segments use makes key frames where they
+// begin, and between them where the job asked for more.
 func (p *Pipeline) newEncoder(c codec) (*encoder, error) {
 	o := p.spec.Options
 	if c != codecH264 || len(p.segments) == 0 {
@@ -71,12 +71,22 @@ func (p *Pipeline) newEncoder(c codec) (*encoder, error) {
 	for _, s := range p.segments {
 		aims = append(aims, s.spec.Aim())
 	}
-	o.KeyFrameInterval = slices.Min(aims).Seconds()
+	o.KeyFrameInterval = keyInterval(o.KeyFrameInterval, aims)
 	e, err := newEncoder(c, o, p.log)
 	if err == nil {
 		e.rhythm = newRhythm(o.Framerate, aims)
 	}
 	return e, err
+}
+
+// keyInterval gives the seconds from key frame to key frame of a job that asked for
+// some, or for none (0), and has segments of such lengths.
+func keyInterval(asked float64, aims []time.Duration) float64 {
+	shortest := slices.Min(aims).Seconds()
+	if asked <= 0 {
+		return shortest
+	}
+	return min(asked, shortest)
 }
 
 func (p *Pipeline) watchEncoder(e *encoder) {

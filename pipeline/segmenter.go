@@ -12,7 +12,8 @@ import (
 
 const (
 	// lateKey is how far the sound may pass the time of a cut before the segment is
-	// closed without waiting for the picture: it has a gap there.
+	// closed without waiting for the picture: it has a gap there, up to a key frame, for
+	// the playlists promise that every segment can be decoded by itself.
 	lateKey = 400 * time.Millisecond
 	// gapBetween is from when on a hole between two segments is not part of the first.
 	gapBetween = 500 * time.Millisecond
@@ -34,6 +35,7 @@ type segmenter struct {
 	begin, end time.Duration // of the open segment
 	cut        time.Duration // where it is to end
 	listed     time.Duration // media time that the playlist has
+	keyless    bool          // the open segment has no key frame yet
 }
 
 func newSegmenter(out *segmentOutput) *segmenter {
@@ -61,6 +63,12 @@ func (s *segmenter) take(f frame) error {
 		if err := s.open(f); err != nil {
 			return err
 		}
+	}
+	if s.keyless && f.codec.video() {
+		if !f.key {
+			return nil // needs the segment before, which the sound has cut: see lateKey
+		}
+		s.keyless = false
 	}
 	s.end = max(s.end, f.pts+f.duration)
 	if err := s.ts.write(f); err != nil {
@@ -97,7 +105,7 @@ func (s *segmenter) open(f frame) error {
 	}
 	s.file = file
 	s.buf.Reset(file)
-	s.begin, s.end = f.pts, f.pts
+	s.begin, s.end, s.keyless = f.pts, f.pts, s.ts.video
 	s.cut = ((f.pts+s.slack)/s.aim + 1) * s.aim
 	if err := s.ts.begin(s.buf, f); err != nil {
 		return s.failure(err)

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -64,6 +65,13 @@ func TestRhythm(t *testing.T) {
 	}
 }
 
+func TestKeyInterval(t *testing.T) {
+	aims := []time.Duration{4 * time.Second, 2 * time.Second}
+	require.InDelta(t, 2, keyInterval(0, aims), 0)
+	require.InDelta(t, 2, keyInterval(7, aims), 0)
+	require.InDelta(t, 0.5, keyInterval(0.5, aims), 0)
+}
+
 // avcC with one SPS (67 01) and one PPS (68 02).
 var testAVCC = []byte{1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 2, 0x67, 1, 1, 0, 2, 0x68, 2}
 
@@ -116,6 +124,31 @@ func TestSegmenterAtGaps(t *testing.T) {
 		"#EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:25.000Z\n#EXTINF:0.200,\ns_00005.ts\n"+
 		"#EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:27.100Z\n#EXTINF:0.900,\ns_00006.ts\n"+
 		"#EXT-X-ENDLIST\n", string(text))
+}
+
+// Pictures that come when the sound has cut their segment already are of no use to
+// the next one before its key frame: every segment stands alone.
+func TestSegmenterWithLatePictures(t *testing.T) {
+	s, list := newTestSegmenter(t, codecH264, codecAAC)
+	pictures := func(from, to time.Duration) {
+		for at := from; at < to; at += time.Second / 10 {
+			require.NoError(t, s.take(testFrame(codecH264, at, at%time.Second == 0)))
+		}
+	}
+	pictures(0, 800*time.Millisecond)
+	for at := time.Duration(0); at < 1500*time.Millisecond; at += time.Second / 50 {
+		require.NoError(t, s.take(testFrame(codecAAC, at, true)))
+	}
+	require.Equal(t, int64(1), s.list.count, "the sound cut it")
+	pictures(800*time.Millisecond, 1500*time.Millisecond)
+	require.NoError(t, s.finish())
+	for i, want := range []int{8, 5} {
+		data, err := os.ReadFile(filepath.Join(filepath.Dir(list), fmt.Sprintf("s_%05d.ts", i)))
+		require.NoError(t, err)
+		require.Equal(t, want, bytes.Count(data, []byte{0, 0, 0, 1, 9, 0xf0}), "access units of segment %d", i)
+		first := bytes.Index(data, []byte{0, 0, 0, 1, 9, 0xf0})
+		require.Equal(t, byte(0x67), data[first+10], "segment %d begins with a key frame's parameters", i)
+	}
 }
 
 func TestSegmenterWithoutADisk(t *testing.T) {
