@@ -96,3 +96,13 @@ func (w *waiting) drop(id string) {
 		done()
 	}
 }
+
+// wait waits d or until ctx is done.
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

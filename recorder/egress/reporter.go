@@ -3,7 +3,6 @@ package egress
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
@@ -35,8 +34,7 @@ type Reporter struct {
 	// GiveUpAfter is how long one event is tried, from its first try on. Default 24 h:
 	// the server itself forgets an egress a day after its end.
 	GiveUpAfter time.Duration
-	// Linger is how long Run goes on with what is due after its context is done: the
-	// last event of a worker that drains is just being told. Default 1 s.
+	// Linger is Courier's.
 	Linger time.Duration
 	// Now is the clock that GiveUpAfter is measured by.
 	Now func() time.Time
@@ -47,14 +45,12 @@ type Reporter struct {
 
 // The times of a report.
 const (
-	reportsGiveUp  = 24 * time.Hour
-	reportsLinger  = time.Second
-	reportTimeout  = 3 * time.Second // one question to the server
-	firstReport    = 250 * time.Millisecond
-	firstPause     = time.Second
-	longestPause   = 10 * time.Second
-	reportsAtOnce  = 8
-	outboxAwayWait = time.Second
+	reportsGiveUp = 24 * time.Hour
+	reportTimeout = 3 * time.Second // one question to the server
+	firstReport   = 250 * time.Millisecond
+	firstPause    = time.Second
+	longestPause  = 10 * time.Second
+	reportsAtOnce = 8
 )
 
 func newReports(messages psrpc.MessageBus) (rpc.IOInfoClient, error) {
@@ -69,55 +65,13 @@ func (r *Reporter) Run(ctx context.Context) error {
 		return recorder.Errorf(recorder.CodeUnavailable, "no reports on the message bus: %w", err)
 	}
 	defer r.io.Close()
-	taking, stop := r.lingering(ctx)
-	defer stop()
-	slots := make(chan struct{}, reportsAtOnce)
-	var under sync.WaitGroup
-	defer under.Wait()
-	for {
-		slots <- struct{}{}
-		d, err := r.Outbox.Next(taking)
-		if err != nil {
-			<-slots
-			if taking.Err() != nil {
-				return nil
-			}
+	recorder.Courier{
+		Outbox: r.Outbox, AtOnce: reportsAtOnce, Linger: r.Linger, Deliver: r.deliver,
+		Away: func(err error) {
 			r.Log.Warn("livekit: the outbox does not answer, trying again", zap.Error(err))
-			wait(taking, outboxAwayWait)
-			continue
-		}
-		under.Go(func() {
-			defer func() { <-slots }()
-			r.deliver(context.WithoutCancel(taking), d)
-		})
-	}
-}
-
-// lingering gives a context that outlasts ctx by Linger.
-func (r *Reporter) lingering(ctx context.Context) (context.Context, func()) {
-	linger := r.Linger
-	if linger <= 0 {
-		linger = reportsLinger
-	}
-	taking, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	unwatch := context.AfterFunc(ctx, func() {
-		wait(taking, linger)
-		cancel()
-	})
-	return taking, func() {
-		cancel()
-		unwatch()
-	}
-}
-
-// wait waits d or until ctx is done.
-func wait(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+		},
+	}.Run(ctx)
+	return nil
 }
 
 // deliver makes one try, and tells the Outbox what came of it.

@@ -3,7 +3,6 @@ package webhook
 import (
 	"context"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/livekit/protocol/auth"
@@ -29,8 +28,7 @@ type Sender struct {
 	Encode func(recorder.Event, recorder.Receiver) (*livekit.WebhookEvent, bool)
 	// GiveUpAfter is how long one event is tried, from its first try on. Default 24 h.
 	GiveUpAfter time.Duration
-	// Linger is how long Run goes on with what is due after its context is done: the
-	// last event of a worker that drains is just being told. Default 1 s.
+	// Linger is Courier's.
 	Linger time.Duration
 	// Now is the clock that GiveUpAfter is measured by.
 	Now func() time.Time
@@ -40,7 +38,6 @@ type Sender struct {
 // The times of a delivery.
 const (
 	DefaultGiveUpAfter = 24 * time.Hour
-	defaultLinger      = time.Second
 
 	tryTimeout   = 10 * time.Second // from dialling to the answer's head
 	firstPause   = time.Second
@@ -53,58 +50,15 @@ const atOnce = 32
 
 // Run delivers until ctx is done, and returns when nothing is under way.
 func (s *Sender) Run(ctx context.Context) {
-	taking, stop := s.lingering(ctx)
-	defer stop()
 	client := newClient(tryTimeout)
 	defer client.CloseIdleConnections()
-	slots := make(chan struct{}, atOnce)
-	var under sync.WaitGroup
-	defer under.Wait()
-	for {
-		slots <- struct{}{}
-		d, err := s.Outbox.Next(taking)
-		if err != nil {
-			<-slots
-			if taking.Err() != nil {
-				return
-			}
+	recorder.Courier{
+		Outbox: s.Outbox, AtOnce: atOnce, Linger: s.Linger,
+		Deliver: func(ctx context.Context, d recorder.Delivery) { s.deliver(ctx, client, d) }, // within tryTimeout
+		Away: func(err error) {
 			s.Log.Warn("webhooks: the outbox does not answer, trying again", zap.Error(err))
-			pause(taking, firstPause)
-			continue
-		}
-		under.Go(func() {
-			defer func() { <-slots }()
-			// What is under way is seen through: it ends within tryTimeout.
-			s.deliver(context.WithoutCancel(taking), client, d)
-		})
-	}
-}
-
-// lingering gives a context that outlasts ctx by Linger.
-func (s *Sender) lingering(ctx context.Context) (context.Context, func()) {
-	linger := s.Linger
-	if linger <= 0 {
-		linger = defaultLinger
-	}
-	taking, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	unwatch := context.AfterFunc(ctx, func() {
-		pause(taking, linger)
-		cancel()
-	})
-	return taking, func() {
-		cancel()
-		unwatch()
-	}
-}
-
-// pause waits d or until ctx is done.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+		},
+	}.Run(ctx)
 }
 
 // deliver makes one try, and tells the Outbox what came of it.
