@@ -1,8 +1,15 @@
-// Package egress is LiveKit's side of a recording: the tokens a recorder enters
-// a room with, and what its server is asked and told about that room.
+// Package egress is LiveKit's side of a recording: how one is asked for and shown
+// in LiveKit's own words, and how a recorder enters a room.
 //
-//	Door.Admit   in the worker, which has the API secret: signs a recorder.Pass
-//	Enter        in the recording's process, which has only the Pass
+//	Door       signs: in the worker, Admit makes a recorder.Pass; Job reads a
+//	           request of either generation (request*.go), and keeps it without
+//	           its secrets in Job.Origin (origin.go)
+//	Enter      in the recording's process, which has only the Pass: the room
+//	Info       a recording as EgressInfo (info*.go)
+//	Service    the API over HTTP, in front of a recorder.Controller (service*.go)
+//	Bus        a worker as one of a livekit-server's egress services (bus*.go): it
+//	           takes requests, and answers for the jobs that the worker has
+//	Reporter   tells a livekit-server what becomes of the jobs that came through it
 package egress
 
 import (
