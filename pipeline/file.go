@@ -77,6 +77,7 @@ type fileOutput struct {
 	packets int64
 	dropped int64
 	started bool
+	over    bool // finished before it started: it must not start any more
 	final   bool
 }
 
@@ -128,6 +129,9 @@ func (f *fileOutput) check() error {
 func (f *fileOutput) start() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.over {
+		return errEnded()
+	}
 	f.started = true
 	return f.unit.play()
 }
@@ -165,8 +169,10 @@ func (f *fileOutput) accept(p packet) {
 func (f *fileOutput) finish(deadline <-chan time.Time) error {
 	f.mu.Lock()
 	started, packets := f.started, f.packets
+	f.over = true
 	f.mu.Unlock()
 	if !started {
+		f.unit.stop()
 		return nil
 	}
 	if packets == 0 {

@@ -206,6 +206,12 @@ func (p *Pipeline) abandon() {
 	for _, s := range streams {
 		s.end(p.hurry)
 	}
+	for _, f := range p.files {
+		f.unit.stop()
+	}
+	for _, i := range p.images {
+		i.unit.stop()
+	}
 	p.closeSources()
 	p.closeEncoders()
 }
@@ -363,7 +369,9 @@ func (p *Pipeline) Begin(ctx context.Context) error {
 		}
 	}
 	if err := p.startOutputs(); err != nil {
-		p.fail(err)
+		if recorder.CodeOf(err) != recorder.CodeAborted {
+			p.fail(err)
+		}
 		return err
 	}
 	if p.video != nil {
@@ -405,6 +413,10 @@ func (p *Pipeline) await(ctx context.Context, c <-chan struct{}) error {
 	if p.err != nil {
 		return p.err
 	}
+	return errEnded()
+}
+
+func errEnded() error {
 	return recorder.Errorf(recorder.CodeAborted, "the recording ended before it began")
 }
 

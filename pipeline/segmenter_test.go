@@ -259,3 +259,25 @@ func TestMalformedPackets(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []byte{0, 0, 0, 1, 9, 0xf0, 0, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x68, 2, 0, 0, 0, 1, 0x65, 9}, au)
 }
+
+// A stop may come between Begin's first look and its start of the outputs.
+func TestOutputsDoNotStartAfterTheirEnd(t *testing.T) {
+	gstInit()
+	dir := t.TempDir()
+	p := &Pipeline{log: zap.NewNop(), spec: recorder.PipelineSpec{Options: recorder.EncodingOptions{Width: 160, Height: 160, Framerate: 10}}}
+	images, err := p.newImageOutput(recorder.Output{
+		ID: "i", Dir: dir, Images: recorder.ImageOutput{FilenamePrefix: "x", Width: 16, Height: 16},
+	})
+	require.NoError(t, err)
+	file, err := newFileOutput(recorder.Output{ID: "f", Path: filepath.Join(dir, "a.mp4")}, 10, false, false, zap.NewNop())
+	require.NoError(t, err)
+	for _, out := range []interface {
+		start() error
+		finish(deadline <-chan time.Time) error
+	}{images, file} {
+		require.NoError(t, out.finish(nil))
+		require.Equal(t, recorder.CodeAborted, recorder.CodeOf(out.start()))
+	}
+	require.Equal(t, gst.StateNull, images.unit.pipe.GetCurrentState())
+	require.NoFileExists(t, file.path)
+}

@@ -37,6 +37,7 @@ type imageOutput struct {
 
 	mu      sync.Mutex
 	started bool
+	over    bool // finished before it started: it must not start any more
 	cause   error
 	left    int64 // pictures that were left out
 	total   recorder.OutputSeries
@@ -73,6 +74,9 @@ func (i *imageOutput) check() error {
 func (i *imageOutput) start() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.over {
+		return errEnded()
+	}
 	i.started = true
 	if err := i.unit.play(); err != nil {
 		close(i.done)
@@ -155,8 +159,10 @@ func (i *imageOutput) name(at time.Duration) string {
 func (i *imageOutput) finish(deadline <-chan time.Time) error {
 	i.mu.Lock()
 	started := i.started
+	i.over = true
 	i.mu.Unlock()
 	if !started {
+		i.unit.stop()
 		return nil
 	}
 	i.src.EndStream()
