@@ -33,11 +33,13 @@ func (e *entry) Deliver(ctx context.Context, rec recorder.Recording, report func
 	task := e.Task()
 	changes := make(chan change)
 	var outputs sync.WaitGroup
+	files, all := make([]*delivery, len(rec.Files)), e.allSeries(task, rec)
 	for i := range rec.Files {
 		d := e.delivery(task, rec.Clone(), i, changes)
+		files[i] = d
 		outputs.Go(func() { d.run(ctx) })
 	}
-	for _, s := range e.allSeries(task, rec) {
+	for _, s := range all {
 		given := rec.Clone()
 		outputs.Go(func() { s.deliver(ctx, given, changes) })
 	}
@@ -48,6 +50,11 @@ func (e *entry) Deliver(ctx context.Context, rec recorder.Recording, report func
 		c.saved <- e.Save(rec)
 		if report != nil {
 			report(rec.Clone())
+		}
+	}
+	if e.jobManifests(ctx, &rec, files, all) {
+		if err := e.Save(rec); err != nil {
+			e.spool.opts.Log.Warn("a note on a manifest cannot be kept", zap.String("job", task.Job.ID), zap.Error(err))
 		}
 	}
 	return rec
@@ -89,6 +96,7 @@ type delivery struct {
 	file    recorder.FileResult
 	before  recorder.FileResult // as on disk when Deliver was called
 	route   route
+	store   store // that has it
 	media   string
 	changes chan<- change
 	log     *zap.Logger
@@ -205,6 +213,7 @@ func (d *delivery) try(ctx context.Context, j *journal) error {
 			return err
 		}
 	}
+	d.store = st
 	return d.manifest(ctx, st, j)
 }
 

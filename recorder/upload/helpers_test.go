@@ -58,7 +58,12 @@ func (d *deck) reopen() {
 // entry makes an entry whose files have these bytes.
 func (d *deck) entry(job recorder.Job, media ...[]byte) recorder.SpoolEntry {
 	d.t.Helper()
-	e, err := d.Create(task(job, media...))
+	return d.entryOf(task(job, media...), media...)
+}
+
+func (d *deck) entryOf(begun recorder.Task, media ...[]byte) recorder.SpoolEntry {
+	d.t.Helper()
+	e, err := d.Create(begun)
 	require.NoError(d.t, err)
 	for i, data := range media {
 		if data != nil {

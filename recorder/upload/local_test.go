@@ -56,7 +56,7 @@ func TestDirectory(t *testing.T) {
 	require.NotZero(t, info.Mode().Perm()&0o040, "others may read what is delivered")
 	names, err := os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
-	require.Len(t, names, 2, "no temporary file is left")
+	require.Len(t, names, 3, "two manifests, and no temporary file is left")
 	require.NoError(t, e.Free())
 	require.NoDirExists(t, e.Task().Dir)
 }

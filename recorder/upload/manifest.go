@@ -11,8 +11,9 @@ import (
 	"tapedeck/recorder"
 )
 
-// Manifest is the JSON object stored beside a file as <file>.json. The names of
-// its first fields are those that LiveKit Egress writes and library clients read.
+// Manifest is the JSON object stored beside a file as <file>.json, and as
+// <job id>.json for all outputs of the job in that directory. The names of its
+// first fields are those that LiveKit Egress writes and library clients read.
 type Manifest struct {
 	EgressID string `json:"egress_id"`
 	RoomID   string `json:"room_id,omitempty"` // the sid; unknown, metadata["room_id"] of the job or the room's name
@@ -25,7 +26,7 @@ type Manifest struct {
 	EndReason recorder.EndReason `json:"end_reason,omitempty"`
 	// Part is more than 1 when another worker recorded on after a death.
 	Part int `json:"part,omitempty"`
-	// One of these is what the manifest lies beside.
+	// What the manifest lies beside: one output, or all of the job.
 	Files     []ManifestFile     `json:"files,omitempty"`
 	Playlists []ManifestPlaylist `json:"playlists,omitempty"`
 	Images    []ManifestPart     `json:"images,omitempty"`
@@ -74,12 +75,18 @@ func manifestOf(rec recorder.Recording, startedAt, endedAt int64) Manifest {
 }
 
 func newManifest(rec recorder.Recording, f recorder.FileResult, j progress) Manifest {
+	f.Filename, f.Location = j.Placed.Filename, j.Placed.Location
+	f.Size, f.SHA256 = j.Digest.Size, j.Digest.SHA256
 	m := manifestOf(rec, f.StartedAt, f.EndedAt)
-	m.Files = []ManifestFile{{
-		Filename: j.Placed.Filename, Location: j.Placed.Location, Size: j.Digest.Size, SHA256: j.Digest.SHA256,
-		Duration: f.Duration, Partial: f.Partial, Codecs: f.Codecs, Width: f.Width, Height: f.Height,
-	}}
+	m.Files = []ManifestFile{manifestFile(f)}
 	return m
+}
+
+func manifestFile(f recorder.FileResult) ManifestFile {
+	return ManifestFile{
+		Filename: f.Filename, Location: f.Location, Size: f.Size, SHA256: f.SHA256,
+		Duration: f.Duration, Partial: f.Partial, Codecs: f.Codecs, Width: f.Width, Height: f.Height,
+	}
 }
 
 // manifest stores <file>.json beside the file, replacing an older one. A
@@ -111,7 +118,7 @@ func (e *entry) putManifest(ctx context.Context, st store, of, name string, m Ma
 		return "", manifestFault(diskFault(err))
 	}
 	p, err := st.put(ctx, &object{
-		path: path, name: name, contentType: "application/json", overwrite: true,
+		path: path, name: name, contentType: "application/json", overwrite: true, exact: true,
 		id: m.EgressID + "-" + of + "-manifest", digest: sums, journal: &journal{},
 	})
 	return p.Location, manifestFault(err)

@@ -209,29 +209,33 @@ func (s *series) manifest(ctx context.Context, rec recorder.Recording) (location
 		return "", ""
 	}
 	where := s.route.where(s.book.set.Backup)
-	pause := s.entry.spool.opts.backoff()
-	for try := 1; ; try++ {
-		err := func() error {
-			st, err := s.route.open(ctx, s.entry.spool.opts, s.book.set.Backup)
-			if err != nil {
-				return err
-			}
-			full, err := where.name(s.book.set.name(name) + ".json")
-			if err == nil {
-				location, err = s.entry.putManifest(ctx, st, s.dirName, full, s.describe(rec))
-			}
+	err := s.entry.insist(ctx, func() error {
+		if err := s.reach(ctx); err != nil {
 			return err
-		}()
+		}
+		full, err := where.name(s.book.set.name(name) + ".json")
 		if err == nil {
-			return location, ""
+			location, err = s.entry.putManifest(ctx, s.store, s.dirName, full, s.describe(rec))
 		}
+		if err != nil {
+			s.store = nil // credentials and connections of the next try are fresh
+		}
+		return err
+	})
+	if err != nil {
 		note = s.scrub.Text(manifestFault(err).Error())
-		if try >= manifestTries || ctx.Err() != nil {
-			s.log.Warn("manifest given up", zap.String("error", note))
-			return "", note
-		}
-		sleep(ctx, pause.NextBackOff())
+		s.log.Warn("manifest given up", zap.String("error", note))
+		return "", note
 	}
+	return location, ""
+}
+
+// reach opens the store, unless an upload did.
+func (s *series) reach(ctx context.Context) (err error) {
+	if s.store == nil {
+		s.store, err = s.route.open(ctx, s.entry.spool.opts, s.book.set.Backup)
+	}
+	return err
 }
 
 func (s *series) describe(rec recorder.Recording) Manifest {

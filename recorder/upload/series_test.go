@@ -426,7 +426,7 @@ func TestImages(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(dir, "*", "*"))
 	require.NoError(t, err)
 	slices.Sort(left)
-	require.Len(t, left, 3, left)
+	require.Len(t, left, 4, left)
 }
 
 func TestSeriesOfNothing(t *testing.T) {
