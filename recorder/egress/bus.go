@@ -144,7 +144,7 @@ func (b internalAPI) StartEgress(ctx context.Context, req *rpc.StartEgressReques
 	}
 	rec, err := b.Worker.Place(ctx, job)
 	if errors.Is(err, recorder.ErrConflict) {
-		if known, lookErr := b.find(ctx, job.ID); lookErr == nil {
+		if known, lookErr := find(ctx, b.Controller, job.ID); lookErr == nil {
 			return Info(known), nil
 		}
 	}
@@ -186,18 +186,6 @@ func (b *Bus) job(req *rpc.StartEgressRequest) (recorder.Job, error) {
 		return job, recorder.NewScrubber(job).Error(recorder.AsError(err, recorder.CodeInvalid))
 	}
 	return job, nil
-}
-
-// find looks a job up.
-func (b *Bus) find(ctx context.Context, id string) (recorder.Recording, error) {
-	found, err := b.Controller.List(ctx, recorder.Filter{IDs: []string{id}})
-	switch {
-	case err != nil:
-		return recorder.Recording{}, err
-	case len(found) == 0:
-		return recorder.Recording{}, recorder.Errorf(recorder.CodeNotFound, "egress does not exist")
-	}
-	return found[0], nil
 }
 
 // ListActiveEgress tells which jobs this worker has.

@@ -2,14 +2,12 @@ package egress
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
 	"github.com/livekit/protocol/rpc"
-	"github.com/livekit/psrpc"
 	"go.uber.org/zap"
 
 	"tapedeck/recorder"
@@ -92,42 +90,19 @@ const (
 // stop changes nothing: the server repeats what took long to answer, and a second
 // stop would cut short the end of the recording.
 func (h *handler) StopEgress(ctx context.Context, _ *livekit.StopEgressRequest) (*livekit.EgressInfo, error) {
-	done, ok := h.bus.answering()
-	if !ok {
-		return nil, errClosed()
-	}
-	defer done()
-	ctx, cancel := within(ctx)
-	defer cancel()
-	rec, err := h.bus.find(ctx, h.id)
-	switch {
-	case err != nil:
-		return nil, rpcError(err)
-	case rec.Status.Ended():
-		return nil, overAlready(rec, stopped)
-	case rec.Status == recorder.StatusEnding:
-		return Info(rec), nil
-	}
-	return h.stop(ctx)
+	return h.change(ctx, func(ctx context.Context, c changer) (recorder.Recording, error) { return c.stop(ctx, h.id) })
 }
 
-func (h *handler) stop(ctx context.Context) (*livekit.EgressInfo, error) {
-	if !h.stopped.Swap(true) {
-		if err := h.bus.Controller.Stop(ctx, h.id, recorder.EndStopped); err != nil {
-			h.stopped.Store(false)
-			return nil, rpcError(err)
-		}
+// order stops the job, once.
+func (h *handler) order(ctx context.Context, id string) error {
+	if h.stopped.Swap(true) {
+		return nil
 	}
-	rec, err := h.await(ctx, func(rec recorder.Recording) bool {
-		return rec.Status == recorder.StatusEnding || rec.Status.Ended()
-	})
+	err := h.bus.Controller.Stop(ctx, id, recorder.EndStopped)
 	if err != nil {
-		return nil, rpcError(err)
+		h.stopped.Store(false)
 	}
-	if rec.Status == recorder.StatusActive { // the stop is stored, and nothing takes it back
-		rec.Status = recorder.StatusEnding
-	}
-	return Info(rec), nil
+	return err
 }
 
 // UpdateStream adds and removes ingest URLs, and answers when the recording shows
@@ -149,6 +124,10 @@ func (h *handler) UpdateEgress(ctx context.Context, req *livekit.UpdateEgressReq
 }
 
 func (h *handler) update(ctx context.Context, u recorder.Update) (*livekit.EgressInfo, error) {
+	return h.change(ctx, func(ctx context.Context, c changer) (recorder.Recording, error) { return c.update(ctx, h.id, u) })
+}
+
+func (h *handler) change(ctx context.Context, how func(context.Context, changer) (recorder.Recording, error)) (*livekit.EgressInfo, error) {
 	done, ok := h.bus.answering()
 	if !ok {
 		return nil, errClosed()
@@ -156,94 +135,11 @@ func (h *handler) update(ctx context.Context, u recorder.Update) (*livekit.Egres
 	defer done()
 	ctx, cancel := within(ctx)
 	defer cancel()
-	rec, err := h.bus.find(ctx, h.id)
-	switch {
-	case err != nil:
+	rec, err := how(ctx, changer{controller: h.bus.Controller, order: h.order, each: answerPoll})
+	if err != nil {
 		return nil, rpcError(err)
-	case rec.Status == recorder.StatusEnding || rec.Status.Ended():
-		return nil, overAlready(rec, updated)
-	}
-	if err := recorder.ValidateUpdate(u); err != nil {
-		return nil, rpcError(err)
-	}
-	u.RemoveStreamURLs = notRemoved(rec, u.RemoveStreamURLs)
-	left, err := checkUpdate(rec, u)
-	switch {
-	case err != nil:
-		return nil, rpcError(err)
-	case shows(rec, rec, u):
-		return Info(rec), nil
-	case left == 0:
-		return h.stop(ctx)
-	}
-	if err := h.bus.Controller.Update(ctx, h.id, u); err != nil {
-		return nil, rpcError(err)
-	}
-	if rec.Status != recorder.StatusActive { // it is changed when it begins
-		return Info(rec), nil
-	}
-	before := rec
-	rec, err = h.await(ctx, func(now recorder.Recording) bool {
-		return now.Status != recorder.StatusActive || shows(before, now, u)
-	})
-	switch {
-	case err != nil:
-		return nil, rpcError(err)
-	case rec.Status == recorder.StatusActive && !shows(before, rec, u):
-		// The server asks again, and may find it done then.
-		return nil, psrpc.NewErrorf(psrpc.DeadlineExceeded, "the recording has not changed within %s: the worker's log says why, if it cannot", answerWithin)
 	}
 	return Info(rec), nil
-}
-
-// notRemoved leaves out what was removed before: this may be a repetition.
-func notRemoved(rec recorder.Recording, names []string) []string {
-	on := live(rec)
-	return slices.DeleteFunc(names, func(name string) bool {
-		return slices.ContainsFunc(rec.Streams, func(s recorder.StreamResult) bool {
-			return (s.ID == name || s.ID == recorder.StreamID(name)) && !slices.Contains(on, s.ID)
-		})
-	})
-}
-
-// checkUpdate refuses what the worker would, since that one answers nobody. It
-// counts the outputs that are left.
-func checkUpdate(rec recorder.Recording, u recorder.Update) (left int, err error) {
-	if u.Layout != "" {
-		if err := checkLayout(rec, u.Layout); err != nil {
-			return 0, err
-		}
-	}
-	streams, err := leftOf(rec, u)
-	return len(streams) + len(rec.Files) + len(rec.Segments) + len(rec.Images), err
-}
-
-// shows reports whether a recording is as an update wants it. A stream that was
-// over before is not on again until it is, or has ended once more.
-func shows(before, now recorder.Recording, u recorder.Update) bool {
-	on := live(now)
-	for _, url := range u.AddStreamURLs {
-		id := recorder.StreamID(url)
-		if !slices.Contains(on, id) && endOf(before, id) == endOf(now, id) {
-			return false
-		}
-	}
-	return carriedOut(now, u) && (u.Layout == "" || now.Layout == u.Layout)
-}
-
-// endOf tells when a stream ended; 0 for one that did not, or is unknown.
-func endOf(rec recorder.Recording, id string) int64 {
-	for _, s := range rec.Streams {
-		if s.ID == id {
-			return s.EndedAt
-		}
-	}
-	return 0
-}
-
-// overAlready is what livekit-server says of such an egress itself.
-func overAlready(rec recorder.Recording, verb string) error {
-	return psrpc.NewErrorf(psrpc.FailedPrecondition, "egress with status %s cannot be %s", statusOf(rec), verb)
 }
 
 // within bounds an answer, so that it is there before the server asks again.
@@ -253,27 +149,4 @@ func within(ctx context.Context) (context.Context, context.CancelFunc) {
 		last = d.Add(-answerSlack)
 	}
 	return context.WithDeadline(ctx, last)
-}
-
-// await gives the recording when it is as wanted, or as it is when the time is over.
-func (h *handler) await(ctx context.Context, wanted func(recorder.Recording) bool) (recorder.Recording, error) {
-	tick := time.NewTicker(answerPoll)
-	defer tick.Stop()
-	var last recorder.Recording
-	for {
-		rec, err := h.bus.find(ctx, h.id)
-		switch {
-		case err == nil && wanted(rec):
-			return rec, nil
-		case err == nil:
-			last = rec
-		case last.ID == "":
-			return rec, err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return last, nil
-		}
-	}
 }

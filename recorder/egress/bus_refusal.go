@@ -16,8 +16,14 @@ import (
 // client, and asks again on its own after Unavailable. What is only in an error's
 // cause stays with us.
 func rpcError(err error) error {
-	if err == nil {
+	var over *overError
+	switch {
+	case err == nil:
 		return nil
+	case errors.As(err, &over):
+		return psrpc.NewError(psrpc.FailedPrecondition, over)
+	case errors.Is(err, errSlow):
+		return psrpc.NewError(psrpc.DeadlineExceeded, err)
 	}
 	return psrpc.NewError(rpcCode(recorder.CodeOf(err)), errors.New(recorder.ScrubText(err.Error())))
 }

@@ -84,7 +84,7 @@ func (w *waiting) look(ctx context.Context, id string) {
 }
 
 func (w *waiting) waits(ctx context.Context, id string) bool {
-	rec, err := w.bus.find(ctx, id)
+	rec, err := find(ctx, w.bus.Controller, id)
 	return err == nil && rec.Status == recorder.StatusQueued
 }
 

@@ -35,7 +35,7 @@ var _ livekit.Egress = (*Service)(nil)
 // How long a request waits for what it asked for. Clients give up after 10 s.
 const (
 	askRoom  = 2 * time.Second        // for the room's sid
-	settle   = 5 * time.Second        // for a command to be carried out
+	settle   = 5 * time.Second        // for a command to be given and carried out
 	lookEach = 100 * time.Millisecond // at the recording meanwhile
 )
 
@@ -109,44 +109,4 @@ func (s *Service) log() *zap.Logger {
 		return zap.NewNop()
 	}
 	return s.Log
-}
-
-// find gives a recording; not_found in livekit-server's words.
-func (s *Service) find(ctx context.Context, id string) (recorder.Recording, error) {
-	found, err := s.Controller.List(ctx, recorder.Filter{IDs: []string{id}, Limit: 1})
-	switch {
-	case id == "":
-		return recorder.Recording{}, recorder.Errorf(recorder.CodeInvalid, "egress_id: name the egress")
-	case err != nil:
-		return recorder.Recording{}, err
-	case len(found) == 0:
-		return recorder.Recording{}, recorder.Errorf(recorder.CodeNotFound, "egress does not exist")
-	default:
-		return found[0], nil
-	}
-}
-
-// await looks at a recording until it is as wanted, and gives what it is by then.
-func (s *Service) await(ctx context.Context, rec recorder.Recording, wanted func(recorder.Recording) bool) (recorder.Recording, error) {
-	ctx, cancel := context.WithTimeout(ctx, settle)
-	defer cancel()
-	tick := time.NewTicker(lookEach)
-	defer tick.Stop()
-	for {
-		next, err := s.find(ctx, rec.ID)
-		switch {
-		case err == nil:
-			rec = next
-		case ctx.Err() == nil:
-			return rec, err
-		}
-		if wanted(rec) {
-			return rec, nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return rec, nil
-		}
-	}
 }

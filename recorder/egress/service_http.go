@@ -115,9 +115,14 @@ func (s *Service) recoverer(next twirp.Method) twirp.Method {
 // twirpError gives the error as livekit-server's clients know it.
 func twirpError(err error) twirp.Error {
 	var said twirp.Error
+	var over *overError
 	switch {
 	case errors.As(err, &said):
 		return said
+	case errors.As(err, &over):
+		return twirp.NewError(twirp.FailedPrecondition, over.Error())
+	case errors.Is(err, errSlow):
+		return twirp.NewError(twirp.DeadlineExceeded, err.Error())
 	case errors.Is(err, context.DeadlineExceeded):
 		return twirp.NewError(twirp.DeadlineExceeded, "request timed out")
 	case errors.Is(err, context.Canceled):

@@ -20,7 +20,7 @@ func (s *Service) ListEgress(ctx context.Context, r *livekit.ListEgressRequest) 
 		return nil, err
 	}
 	if r.EgressId != "" {
-		rec, err := s.find(ctx, r.EgressId)
+		rec, err := find(ctx, s.Controller, r.EgressId)
 		if err != nil {
 			return nil, twirpError(err)
 		}

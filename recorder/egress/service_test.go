@@ -132,6 +132,10 @@ func TestSDKDrivesARecording(t *testing.T) {
 	info, err = s.client.UpdateStream(ctx, &livekit.UpdateStreamRequest{EgressId: id, RemoveOutputUrls: []string{second}})
 	require.NoError(t, err)
 	assert.Equal(t, livekit.StreamInfo_FINISHED, info.StreamResults[1].Status)
+	updates := s.updated()
+	_, err = s.client.UpdateStream(ctx, &livekit.UpdateStreamRequest{EgressId: id, RemoveOutputUrls: []string{second}})
+	require.NoError(t, err, "a repetition is no error, as behind livekit-server")
+	assert.Equal(t, updates, s.updated())
 
 	info, err = s.client.StopEgress(ctx, &livekit.StopEgressRequest{EgressId: id})
 	require.NoError(t, err)
