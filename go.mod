@@ -56,7 +56,6 @@ require (
 	github.com/hashicorp/go-cleanhttp v0.5.2 // indirect
 	github.com/hashicorp/go-retryablehttp v0.7.8 // indirect
 	github.com/jezek/xgb v1.1.1 // indirect
-	github.com/livekit/storage v0.0.0-20260623170515-1297cb15775f // indirect
 	github.com/mackerelio/go-osstat v0.2.7 // indirect
 	github.com/planetscale/vtprotobuf v0.6.1-0.20250313105119-ba97887b0a25 // indirect
 	github.com/spiffe/go-spiffe/v2 v2.7.0 // indirect
