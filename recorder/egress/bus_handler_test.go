@@ -273,6 +273,20 @@ func TestStreamsOfAJob(t *testing.T) {
 	assert.Error(t, err, "nobody answers for it")
 }
 
+func TestStreamsThatWaitForTheStart(t *testing.T) {
+	a := startAlone(t)
+	info, err := a.start.StartEgress(t.Context(), "", &rpc.StartEgressRequest{
+		Request: &rpc.StartEgressRequest_RoomComposite{RoomComposite: composite(nil)},
+	}, psrpc.WithSelectionOpts(psrpc.SelectionOpts{AcceptFirstAvailable: true}))
+	require.NoError(t, err)
+	a.pool.sleep(true)
+	for _, req := range []*livekit.UpdateStreamRequest{{AddOutputUrls: []string{ingest("one")}}, {RemoveOutputUrls: []string{ingest("one")}}} {
+		_, err = a.client.UpdateStream(t.Context(), info.EgressId, req)
+		require.NoError(t, err)
+	}
+	assert.Equal(t, 2, a.pool.updated(), "what was added is removed again")
+}
+
 func TestRemovingTheLastOutputEndsTheJob(t *testing.T) {
 	a := startAlone(t)
 	id := a.job(t, func(req *rpc.StartEgressRequest) { req.GetRoomComposite().FileOutputs = nil })
