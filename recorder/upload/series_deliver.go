@@ -52,7 +52,7 @@ func (s *series) deliver(ctx context.Context, rec recorder.Recording, changes ch
 	s.onMove = func() {
 		saved := make(chan error, 1)
 		changes <- change{s.locate, saved}
-		_ = <-saved
+		<-saved
 	}
 	_ = tell(func(r *recorder.Series) { r.State = recorder.FileUploading })
 	s.run(ctx, &watch{every: lookEvery}, true)
