@@ -52,7 +52,7 @@ func (s *series) deliver(ctx context.Context, rec recorder.Recording, changes ch
 	s.onMove = func() {
 		saved := make(chan error, 1)
 		changes <- change{s.locate, saved}
-		<-saved
+		<-saved //nolint:errcheck // a state that was not kept is found out again
 	}
 	_ = tell(func(r *recorder.Series) { r.State = recorder.FileUploading })
 	s.run(ctx, &watch{every: lookEvery}, true)
