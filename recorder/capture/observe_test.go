@@ -31,6 +31,13 @@ func (n *notebook) write(o recorder.Observation) {
 	n.seen = append(n.seen, o)
 }
 
+// String gives all that was observed.
+func (n *notebook) String() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return fmt.Sprint(n.seen)
+}
+
 // read gives what was observed since the last Navigate, of one kind.
 func (n *notebook) read(kind recorder.ObservationKind) []recorder.Observation {
 	n.mu.Lock()
@@ -115,7 +122,7 @@ func TestObservations(t *testing.T) {
 		assert.Contains(t, lines[1].Source, page.URL+"/console:")
 		assert.Empty(t, lines[1].Leaks)
 		assert.Equal(t, []string{"token"}, lines[3].Leaks, "said, and told without the value")
-		assert.NotContains(t, fmt.Sprint(notes.seen), "sesame")
+		assert.NotContains(t, notes.String(), "sesame")
 	})
 	t.Run("of what does not load", func(t *testing.T) {
 		err := s.Navigate(within(t), page.URL+"/status/503")
@@ -182,7 +189,7 @@ func TestObservationOfWhatAPageNeedsAndDoesNotGet(t *testing.T) {
 	assert.Equal(t, server.URL+"/gone.js", script.Source)
 	notes.await(t, recorder.ObservedResource, func(o recorder.Observation) bool { return strings.HasSuffix(o.Source, "/gone.png") })
 	notes.await(t, recorder.ObservedResource, func(o recorder.Observation) bool { return strings.Contains(o.Text, "ws://127.0.0.1:1/rtc") })
-	assert.NotContains(t, fmt.Sprint(notes.seen), "sesame")
+	assert.NotContains(t, notes.String(), "sesame")
 }
 
 // readingPages take their address apart in every way that is in use.

@@ -177,7 +177,7 @@ func TestSecretsOfJobs(t *testing.T) {
 		ID: "secretive",
 		Source: recorder.Source{
 			RoomName: "studio", CustomBaseURL: page.URL + "/markers?start=100&end=6000&key=" + secret + "-query#/room?key=" + secret + "-hash",
-			Token: secret + "-token.of.page", LiveKitURL: "wss://livekit.example.com/?k=" + secret + "-ws",
+			Token: secret + "-token.of.page", LiveKitURL: "wss://user:" + secret + "-ws@livekit.example.com",
 		},
 		Files: []recorder.FileOutput{
 			{Filepath: "a.mp4", Storage: recorder.Storage{S3: s3.Upload()}},
