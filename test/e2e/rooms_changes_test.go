@@ -15,8 +15,15 @@ import (
 	"tapedeck/recorder/rehearsal"
 )
 
-// What changes in a room is in the recording at once.
-const atOnce = time.Second
+// atOnce is how soon what changes in a room is in the recording: within a second
+// on a machine that does nothing else. The short form tells gross faults, for the
+// negotiation of a join takes longer where others compute.
+func atOnce() time.Duration {
+	if long() {
+		return time.Second
+	}
+	return 1500 * time.Millisecond
+}
 
 // view is what the recording shows when a room looks in one way at 1280x720: in
 // every one of these places somebody who measures.
@@ -152,7 +159,7 @@ func watchChanges(t testing.TB, path string, began time.Time, changes []change) 
 		t.Logf("%s at %v (asked %v before): seen after %v, heard after %v", c.name, at.Round(time.Millisecond),
 			(at - from).Round(time.Millisecond), seen.Round(time.Millisecond), heard.Round(time.Millisecond))
 		for what, late := range map[string]time.Duration{"seen": seen, "heard": heard} {
-			if late > atOnce {
+			if late > atOnce() {
 				complaints = append(complaints, fmt.Sprintf("%s is %s after %v", c.name, what, late))
 			}
 		}
