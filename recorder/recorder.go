@@ -292,13 +292,14 @@ func (l *life) load(ctx context.Context) error {
 	}
 	for try := 0; ; try++ {
 		err := l.loadOnce(ctx, url)
+		over := l.overBefore()
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case l.overBefore() != "":
-			return endedEarly{reason: l.overBefore(), err: err}
+		case over != "":
+			return endedEarly{reason: over, err: err}
 		case errors.Is(err, ErrSessionDied), try >= l.job.Limits.Reloads():
 			return err
 		}

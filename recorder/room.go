@@ -175,13 +175,14 @@ func (l *life) askRoom(ctx context.Context) (RoomState, error) {
 	ctx, cancel := context.WithTimeout(ctx, roomWatch)
 	defer cancel()
 	state, err := l.room.State(ctx)
-	if err == nil {
-		l.answered.Store(l.Now().UnixNano())
+	if err != nil {
+		return state, err
 	}
-	if err == nil && state.ID != "" {
+	l.answered.Store(l.Now().UnixNano())
+	if state.ID != "" {
 		l.roomID.CompareAndSwap(nil, &state.ID)
 	}
-	return state, err
+	return state, nil
 }
 
 // endOf says why a page logged END_RECORDING: its own word where it gave one,
