@@ -259,6 +259,9 @@ func (l *life) update(ctx context.Context, u Update) (account func()) {
 			account = func() { l.rec.Layout = u.Layout }
 		}
 	}
+	if u.Pause != nil {
+		account = both(account, l.pause(*u.Pause))
+	}
 	for _, name := range u.RemoveStreamURLs {
 		id := streamID(name)
 		if err := l.removeStream(ctx, id); err != nil {

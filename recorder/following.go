@@ -11,6 +11,7 @@ type Following struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	entry  Follower
+	notes  Journal // may be nil
 	begun  sync.Once
 	work   sync.WaitGroup
 
@@ -18,9 +19,9 @@ type Following struct {
 	at Recording // whose series tell where they are; without any before that is known
 }
 
-// NewFollowing prepares it; ctx bounds it. Stop must be called.
-func NewFollowing(ctx context.Context, entry SpoolEntry) *Following {
-	f := &Following{}
+// NewFollowing prepares it; ctx bounds it, and notes may be nil. Stop must be called.
+func NewFollowing(ctx context.Context, entry SpoolEntry, notes Journal) *Following {
+	f := &Following{notes: notes}
 	f.entry, _ = entry.(Follower)
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	return f
@@ -30,7 +31,7 @@ func NewFollowing(ctx context.Context, entry SpoolEntry) *Following {
 // Locate adds. With the first active one, it begins.
 func (f *Following) See(rec Recording) Recording {
 	if f.entry != nil && rec.Status == StatusActive && len(rec.Segments)+len(rec.Images) > 0 {
-		f.begun.Do(func() { f.work.Go(func() { f.entry.Follow(f.ctx, rec.Clone(), f.moved) }) })
+		f.begun.Do(func() { f.work.Go(func() { f.entry.Follow(f.ctx, rec.Clone(), f.notes, f.moved) }) })
 	}
 	return f.Locate(rec)
 }

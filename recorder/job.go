@@ -44,10 +44,23 @@ type Job struct {
 	// RejectDuplicates refuses the job when another one with the same source, layout
 	// and encoding runs or waits.
 	RejectDuplicates bool `json:"reject_duplicates,omitempty"`
+	// OnWorkerLoss says what becomes of a recording whose worker, display, sound server
+	// or pipeline is lost: LossResume when empty.
+	OnWorkerLoss OnLoss `json:"on_worker_loss,omitempty"`
 	// Origin is the request as the door it came through knows it, without secrets:
 	// opaque here, given back in Recording.Origin. At most 64 KiB.
 	Origin json.RawMessage `json:"origin,omitempty"`
 }
+
+// OnLoss says what becomes of a recording that is cut off.
+type OnLoss string
+
+// What may become of it. What was recorded is delivered either way.
+const (
+	// LossResume records on as a further part, unless it is a room that is over.
+	LossResume OnLoss = "resume"
+	LossEnd    OnLoss = "end"
+)
 
 // Webhook is a receiver of a job's events.
 type Webhook struct {

@@ -57,7 +57,7 @@ func Conclude(rec Recording) Recording {
 		rec.Status = StatusAborted
 	case rec.Error != nil:
 		rec.Status = StatusFailed
-	case rec.EndReason == EndMaxDuration, rec.EndReason == EndMaxSize:
+	case rec.EndReason == EndMaxDuration, rec.EndReason == EndMaxSize, rec.EndReason == EndDiskFull:
 		rec.Status = StatusLimitReached
 	default:
 		rec.Status = StatusComplete

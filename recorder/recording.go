@@ -65,10 +65,14 @@ const (
 	EndStopped        EndReason = "stopped"          // a client's stop
 	EndMaxDuration    EndReason = "max_duration"     // Limits.MaxDuration
 	EndMaxSize        EndReason = "max_size"         // Limits.MaxSize
+	EndDiskFull       EndReason = "disk_full"        // the spool's disk was nearly full; the file is whole
 	EndStartFailed    EndReason = "start_failed"     // the page did not load or start
 	EndPageCrashed    EndReason = "page_crashed"     // the tab crashed and reloads did not help
 	EndPageClosed     EndReason = "page_closed"      // the tab is gone
-	EndSessionDied    EndReason = "session_died"     // Chrome, Xvfb or PulseAudio died
+	EndSessionDied    EndReason = "session_died"     // Chrome, Xvfb or PulseAudio died or did not come up
+	EndBrowserDied    EndReason = "browser_died"     // Chrome died, and a new one did not help
+	EndDisplayDied    EndReason = "display_died"     // Xvfb died
+	EndSoundDied      EndReason = "sound_died"       // PulseAudio died
 	EndPipeline       EndReason = "pipeline_error"   // GStreamer failed
 	EndStreamsFailed  EndReason = "streams_failed"   // every stream was given up, and there is no other output
 	EndDrained        EndReason = "drained"          // the worker shut down
@@ -130,6 +134,16 @@ type Recording struct {
 
 	Segments []SegmentsResult `json:"segment_results,omitempty"`
 	Images   []ImagesResult   `json:"image_results,omitempty"`
+
+	// Earlier are the parts of the job that were recorded before this one, oldest
+	// first: a worker was lost, or a display, a sound server or a pipeline died.
+	Earlier []Part `json:"earlier_parts,omitempty"`
+	// Incidents are what went wrong on the way and was lived through, oldest first; the
+	// newest MostIncidents.
+	Incidents []Incident `json:"incidents,omitempty"`
+	// Pauses are the spans that clients left out of files, segments and images. The
+	// last one has no end while the recording is paused.
+	Pauses []Span `json:"pauses,omitempty"`
 
 	Stats Stats `json:"stats,omitzero"`
 
@@ -279,6 +293,12 @@ func (r Recording) Clone() Recording {
 	r.Streams = slices.Clone(r.Streams)
 	r.Segments = slices.Clone(r.Segments)
 	r.Images = slices.Clone(r.Images)
+	r.Earlier = slices.Clone(r.Earlier)
+	for i := range r.Earlier {
+		r.Earlier[i] = r.Earlier[i].clone()
+	}
+	r.Incidents = slices.Clone(r.Incidents)
+	r.Pauses = slices.Clone(r.Pauses)
 	return r
 }
 

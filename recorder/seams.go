@@ -90,6 +90,17 @@ type Lease interface {
 	Abandon()
 }
 
+// Journal is a Lease that keeps short notes beside the job's state, for whoever has the
+// job next. They go when the job's state goes.
+type Journal interface {
+	// Note keeps a text under a name, in place of an older one; "" removes it. It does
+	// not wait: while Redis is away, notes are kept and stored later, the newest of each
+	// name. Those of a lease that is lost are dropped. No secrets.
+	Note(name, text string)
+	// Notes gives what all leases of the job noted that have reached Redis.
+	Notes(ctx context.Context) (map[string]string, error)
+}
+
 // CommandKind is what a command asks for.
 type CommandKind string
 
@@ -114,6 +125,9 @@ type Update struct {
 	AddStreamURLs    []string `json:"add_stream_urls,omitempty"`
 	RemoveStreamURLs []string `json:"remove_stream_urls,omitempty"` // URLs or stream ids
 	Layout           string   `json:"layout,omitempty"`             // of a room's template page
+	// Pause leaves what follows out of files, segments and images, and shows streams a
+	// slate, until an update with false. nil changes nothing.
+	Pause *bool `json:"pause,omitempty"`
 }
 
 // Filter narrows a List. Zero lists everything.
@@ -180,6 +194,19 @@ type Session interface {
 	Close() error
 }
 
+// Reviver is a Session that can go on after its browser died.
+type Reviver interface {
+	// Revive ends what is left of the browser and starts another one on the same display
+	// and sound server, for Navigate. ErrSessionDied when one of these is gone as well.
+	Revive(ctx context.Context) error
+}
+
+// Died is the cause of an ErrSessionDied: EndBrowserDied, EndDisplayDied or
+// EndSoundDied.
+type Died EndReason
+
+func (d Died) Error() string { return string(d) }
+
 // Noter is a Session that tells what the page logged beside a marker: a word of
 // a-z and _, or nothing.
 type Noter interface {
@@ -218,6 +245,9 @@ type Output struct {
 	Dir      string
 	Segments SegmentOutput
 	Images   ImageOutput
+	// Earlier is the text of the playlist that segments continue, after a discontinuity;
+	// "" for none.
+	Earlier string
 	// GiveUp ends a stream that failed for so long without a break; 0 is never.
 	GiveUp time.Duration
 }
@@ -253,6 +283,14 @@ type Pipeline interface {
 // is not to be seen (a crashed tab). Sound goes on.
 type Holder interface {
 	Hold(on bool)
+}
+
+// Pauser is a Pipeline that can leave time out of what it keeps.
+type Pauser interface {
+	// Pause keeps picture and sound from files, segments and images, and shows streams a
+	// slate in silence. false goes on with the next key frame, which is asked for; files
+	// show no gap. It does not wait, and may be called before Begin.
+	Pause(on bool)
 }
 
 // Snapshot is a pipeline's account of itself.
@@ -297,6 +335,9 @@ type Task struct {
 	Dir       string    `json:"dir"`       // the spool entry; exists
 	// Pass lets the recording into its room. Never kept on disk.
 	Pass Pass `json:"pass,omitzero"`
+	// Playlists are the texts of the playlists that the segments outputs continue, "" or
+	// none for those that begin.
+	Playlists []string `json:"playlists,omitempty"`
 	// OutputDir takes the file outputs that name no storage, in place of the
 	// spool's own: an absolute path. Set by `tapedeck record`, never by a job.
 	OutputDir string `json:"output_dir,omitempty"`
@@ -328,13 +369,40 @@ type SpoolEntry interface {
 	Close() error
 }
 
-// Follower is a SpoolEntry that delivers segments and images as they close, while
-// the recording goes on. What it could not deliver is left to Deliver.
+// Follower is a SpoolEntry that delivers files as they grow, and segments and images
+// as they close, while the recording goes on. What it could not deliver is left to
+// Deliver.
 type Follower interface {
 	// Follow works until ctx is done. begun is the recording as it began. report gets
-	// it with the names and locations of its series whenever one of these changed,
-	// and is called by one goroutine at a time; of the rest it knows nothing.
-	Follow(ctx context.Context, begun Recording, report func(Recording))
+	// it with the names and locations of its series, and what keeps its files from their
+	// storage (FileResult.Error), whenever one of these changed; it
+	// is called by one goroutine at a time and knows nothing of the rest. journal takes what
+	// another worker needs to go on with the uploads; it may be nil.
+	Follow(ctx context.Context, begun Recording, journal Journal, report func(Recording))
+}
+
+// Rescuer is a Spool that finishes the uploads of a worker that is lost, from its notes
+// and from what the storages have.
+type Rescuer interface {
+	// Rescue completes what it can. rec is the recording as the lost worker last reported
+	// it. The answer has its files and series as they are now: delivered and Partial, or
+	// pending with an Error that says where they are; and the texts of its segments'
+	// playlists in the storage, "" for one that cannot be continued.
+	Rescue(ctx context.Context, job Job, rec Recording, notes map[string]string) (rescued Recording, playlists []string)
+}
+
+// Gauge is a Spool that knows the room on its disk.
+type Gauge interface {
+	// Room gives the bytes that may still be written.
+	Room() (int64, error)
+}
+
+// Tally counts what becomes of a worker's recordings, for metrics. Safe for concurrent use.
+type Tally interface {
+	// Incident counts something that went wrong, whether or not the recording went on.
+	Incident(reason EndReason)
+	// Ended counts a job that this worker ended.
+	Ended(rec Recording)
 }
 
 // MediaLock is the file in a task's directory that the process which writes the

@@ -45,6 +45,9 @@ func (j Job) Validate() error {
 	validateMetadata(&f, j.Metadata)
 	j.validateSize(&f)
 	j.validateWebhooks(&f)
+	if j.OnWorkerLoss != "" && j.OnWorkerLoss != LossResume && j.OnWorkerLoss != LossEnd {
+		f.add("on_worker_loss", j.OnWorkerLoss, "use resume (the default) or end")
+	}
 	if len(j.Origin) > longestOrigin {
 		f.add("origin", fmt.Sprintf("%d bytes", len(j.Origin)), "at most %d bytes: shorten it", longestOrigin)
 	}
@@ -335,8 +338,8 @@ func validateMetadataAt(f *Faults, field string, m map[string]string) {
 // job has in all is checked where it runs.
 func ValidateUpdate(u Update) error {
 	var f Faults
-	if len(u.AddStreamURLs) == 0 && len(u.RemoveStreamURLs) == 0 && u.Layout == "" {
-		f.add("add_stream_urls", nil, "name what to change: add_stream_urls, remove_stream_urls or layout")
+	if len(u.AddStreamURLs) == 0 && len(u.RemoveStreamURLs) == 0 && u.Layout == "" && u.Pause == nil {
+		f.add("add_stream_urls", nil, "name what to change: add_stream_urls, remove_stream_urls, layout or pause")
 	}
 	validateName(&f, "layout", u.Layout, 128)
 	if len(u.AddStreamURLs) > MaxStreamURLs {

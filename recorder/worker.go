@@ -234,7 +234,7 @@ func (w *Worker) record(ctx context.Context, lease Lease, entry SpoolEntry, log 
 	defer close(ended)
 	defer w.enter(s)()
 	go forward(lease, s, ended)
-	series := NewFollowing(ctx, entry)
+	series := NewFollowing(ctx, entry, journalOf(lease))
 	defer series.Stop()
 	saved, savedAt := Status(""), time.Time{}
 	rec := w.Runner.Run(runCtx, task, s.commands, func(rec Recording) {
@@ -315,6 +315,15 @@ func forward(lease Lease, s *slot, ended <-chan struct{}) {
 			waiting = append(waiting, c)
 		}
 	}
+}
+
+// journalOf gives the lease's journal, or nil.
+func journalOf(lease Lease) Journal {
+	journal, ok := lease.(Journal)
+	if !ok {
+		return nil
+	}
+	return journal
 }
 
 func isLost(lease Lease) bool {

@@ -97,7 +97,7 @@ func (a *app) record(cmd *cobra.Command, url string, f *recordFlags) error {
 	runner := a.newRecorder(log)
 	commands, now2, stopSignals := interrupts(log)
 	defer stopSignals()
-	report, series := saving(entry, live.report(log), log), recorder.NewFollowing(cmd.Context(), entry)
+	report, series := saving(entry, live.report(log), log), recorder.NewFollowing(cmd.Context(), entry, nil)
 	rec := runner.Run(cmd.Context(), task, commands, func(rec recorder.Recording) {
 		series.See(rec)
 		report(rec)

@@ -152,10 +152,7 @@ func (m *model) step() {
 			m.ended[id] = s.status.Ended()
 		}
 	case n < 85 && l != nil:
-		next := []recorder.Status{recorder.StatusActive, recorder.StatusEnding}[m.rnd.IntN(2)]
-		rec := l.now.Clone()
-		rec.Status = next
-		m.obeyed(l, l.Report(ctx, rec), "a report")
+		m.report(l)
 	case n < 92 && l != nil:
 		rec := l.now.Clone()
 		rec.Status = recorder.StatusComplete
@@ -169,6 +166,20 @@ func (m *model) step() {
 			require.NoError(m.t, err)
 			m.ended[l.before.ID] = s.status.Ended()
 		}
+	}
+}
+
+// report sends a state. What an old owner sends must leave the job as it is: Report's
+// own answer may be that it goes on trying.
+func (m *model) report(l *lease) {
+	ctx := m.t.Context()
+	id, rec := l.before.ID, l.now.Clone()
+	rec.Status = []recorder.Status{recorder.StatusActive, recorder.StatusEnding}[m.rnd.IntN(2)]
+	rev := func() string { return m.redis.DB(0).HGet(l.q.keys.job(id), "rev") }
+	stale, before := m.fences[id] != integer(l.fence) || m.ended[id], rev()
+	err := l.Report(ctx, rec)
+	if stale {
+		require.Equal(m.t, before, rev(), "%s: a report of an old owner was obeyed: %v", id, err)
 	}
 }
 

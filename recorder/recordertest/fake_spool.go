@@ -102,7 +102,7 @@ func (e *FakeEntry) Save(rec recorder.Recording) error {
 }
 
 // Follow implements recorder.Follower; it delivers nothing.
-func (e *FakeEntry) Follow(ctx context.Context, begun recorder.Recording, report func(recorder.Recording)) {
+func (e *FakeEntry) Follow(ctx context.Context, begun recorder.Recording, _ recorder.Journal, report func(recorder.Recording)) {
 	e.mu.Lock()
 	e.follows, e.following = append(e.follows, begun), true
 	e.mu.Unlock()

@@ -141,7 +141,7 @@ func (s *series) isVoid(b *book) bool {
 }
 
 // Follow implements recorder.Follower.
-func (e *entry) Follow(ctx context.Context, begun recorder.Recording, report func(recorder.Recording)) {
+func (e *entry) Follow(ctx context.Context, begun recorder.Recording, _ recorder.Journal, report func(recorder.Recording)) {
 	task := e.Task()
 	var mu sync.Mutex
 	at := begun.Clone()

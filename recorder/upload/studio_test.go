@@ -101,7 +101,7 @@ func followTo(t *testing.T, e recorder.SpoolEntry, report func(recorder.Recordin
 	require.True(t, ok)
 	go func() {
 		defer close(done)
-		follower.Follow(ctx, e.Task().Recording, report)
+		follower.Follow(ctx, e.Task().Recording, nil, report)
 	}()
 	return func() {
 		cancel()
