@@ -32,7 +32,13 @@ type Worker struct {
 	// DeliverGrace is how long deliveries go on after the last recording of a
 	// shutdown ended; what is not delivered then waits in the spool.
 	DeliverGrace time.Duration
-	Now          func() time.Time
+	// MinFree is how many bytes the spool must have free for a new job to be taken;
+	// below Reserve the largest recordings are ended, so that their files are whole. 0 is
+	// off, as both are where Spool is no Gauge.
+	MinFree, Reserve int64
+	// Tally is told of incidents and ends; may be nil.
+	Tally Tally
+	Now   func() time.Time
 	Log          *zap.Logger
 
 	fit      *fitness
