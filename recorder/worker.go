@@ -39,7 +39,7 @@ type Worker struct {
 	// Tally is told of incidents and ends; may be nil.
 	Tally Tally
 	Now   func() time.Time
-	Log          *zap.Logger
+	Log   *zap.Logger
 
 	fit      *fitness
 	draining <-chan struct{} // closed when nothing more is claimed
