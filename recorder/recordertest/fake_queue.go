@@ -170,10 +170,11 @@ type FakeLease struct {
 	// Ended is closed by Finish, Release and Abandon.
 	Ended chan struct{}
 
-	job  recorder.Job
-	rec  recorder.Recording
-	lost chan struct{}
-	once sync.Once
+	job   recorder.Job
+	rec   recorder.Recording
+	lost  chan struct{}
+	once  sync.Once
+	notes *fakeNotes
 
 	mu        sync.Mutex
 	reports   []recorder.Recording
@@ -187,7 +188,7 @@ type FakeLease struct {
 // NewFakeLease makes a lease of job, claimed when it was in state rec.
 func NewFakeLease(job recorder.Job, rec recorder.Recording) *FakeLease {
 	return &FakeLease{
-		job: job, rec: rec, lost: make(chan struct{}),
+		job: job, rec: rec, lost: make(chan struct{}), notes: &fakeNotes{texts: map[string]string{}},
 		Sent: make(chan recorder.Command, 64), Ended: make(chan struct{}),
 	}
 }

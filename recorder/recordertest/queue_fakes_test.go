@@ -41,3 +41,19 @@ func TestFakeQueueKeepsThePlacerContract(t *testing.T) {
 	t.Parallel()
 	PlacerContract(t, func(*testing.T) recorder.Placer { return &FakeQueue{} })
 }
+
+func TestFakeLeaseKeepsTheJournalContract(t *testing.T) {
+	t.Parallel()
+	JournalContract(t, func(*testing.T) JournalFixture {
+		var last *FakeLease
+		return JournalFixture{Take: func(*testing.T) recorder.Lease {
+			rec := recorder.NewRecording(WebJob("noted"), time.Now())
+			if last == nil {
+				last = NewFakeLease(WebJob("noted"), rec)
+			} else {
+				last = last.Next(rec)
+			}
+			return last
+		}}
+	})
+}
