@@ -41,7 +41,7 @@ func (q *Queue) bury(ctx context.Context, e entry, m redis.XMessage, cause error
 	answer, err := q.run(ctx, q.scripts.bury,
 		[]string{
 			q.keys.dead(), q.keys.jobs(), q.keys.job(rec.ID), q.keys.index(), q.keys.events(), q.keys.commands(rec.ID),
-			q.keys.hooks(rec.ID),
+			q.keys.hooks(rec.ID), q.keys.notes(rec.ID),
 		},
 		group, m.ID, reason, scrubPayload(payload), deadKept, rec.ID, composeRecording(rec),
 		rec.UpdatedAt, rec.CreatedAt, millis(rec.CreatedAt), int64(q.opts.Retention/time.Second), eventsKept)

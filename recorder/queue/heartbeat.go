@@ -21,6 +21,8 @@ func (l *lease) heartbeat() {
 			return
 		case err != nil:
 			next = every / 2
+		case word == "behind":
+			l.notes.again()
 		case word == "lost" && l.isEnding():
 		case word == "lost":
 			l.lose()
@@ -35,7 +37,7 @@ func (l *lease) renew(ctx context.Context) (string, error) {
 	l.mu.Unlock()
 	answer, err := l.q.run(ctx, l.q.scripts.renew,
 		[]string{l.q.keys.job(job), l.q.keys.jobs(), l.q.keys.pulse()},
-		l.q.owner, l.fence, l.q.opts.LeaseTTL.Milliseconds(), group, l.q.opts.Worker, id)
+		l.q.owner, l.fence, l.q.opts.LeaseTTL.Milliseconds(), group, l.q.opts.Worker, id, l.notes.storedBatch())
 	if err != nil {
 		return "", err
 	}
@@ -69,6 +71,7 @@ func (l *lease) restore(ctx context.Context) error {
 	l.mu.Lock()
 	l.entry.id, _ = id.(string)
 	l.mu.Unlock()
+	l.notes.again()
 	l.log.Warn("redis lost this job's state: written again")
 	return nil
 }

@@ -50,7 +50,7 @@ func (q *Queue) trimIndex(ctx context.Context) error {
 			return err
 		}
 		if there == 0 {
-			if err := errors.Join(q.rdb.ZRem(ctx, q.keys.index(), id).Err(), q.rdb.Del(ctx, q.keys.commands(id), q.keys.hooks(id)).Err()); err != nil {
+			if err := errors.Join(q.rdb.ZRem(ctx, q.keys.index(), id).Err(), q.rdb.Del(ctx, q.keys.commands(id), q.keys.hooks(id), q.keys.notes(id)).Err()); err != nil {
 				return err
 			}
 		}

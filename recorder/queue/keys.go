@@ -23,6 +23,7 @@ func (k keys) index() string             { return k.prefix + "jobs-by-time" }
 func (k keys) commands(id string) string { return k.prefix + "commands:" + id }
 func (k keys) events() string            { return k.prefix + "events" }
 func (k keys) hooks(id string) string    { return k.prefix + "hooks:" + id }
+func (k keys) notes(id string) string    { return k.prefix + "notes:" + id }
 func (k keys) dead() string              { return k.prefix + "dead" }
 func (k keys) pulse() string             { return k.prefix + "pulse" }
 func (k keys) workers() string           { return k.prefix + "workers" }

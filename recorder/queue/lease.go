@@ -36,6 +36,7 @@ type lease struct {
 	stop     context.CancelFunc
 	lost     chan struct{}
 	commands *inbox
+	notes    *notebook
 
 	hiding sync.Mutex // guards scrub and added, also where mu is held
 	scrub  recorder.Scrubber
@@ -60,7 +61,7 @@ func newLease(q *Queue, e entry, fence string, rec recorder.Recording) *lease {
 		q: q, entry: e, fence: fence, now: rec, finishOp: nonce(),
 		log:   q.log.With(zap.String("job", e.job.ID), zap.String("worker", q.opts.Worker)),
 		scrub: recorder.NewScrubber(e.job),
-		lost:  make(chan struct{}), wake: make(chan struct{}, 1), commands: newInbox(),
+		lost:  make(chan struct{}), wake: make(chan struct{}, 1), commands: newInbox(), notes: newNotebook(),
 	}
 	l.life, l.stop = context.WithCancel(q.life)
 	return l
@@ -73,6 +74,7 @@ func (q *Queue) hold(l *lease) error {
 		return errClosed
 	}
 	q.task(func(context.Context) { l.deliverReports() })
+	q.task(func(context.Context) { l.deliverNotes() })
 	q.mux.add(l)
 	return nil
 }
@@ -114,6 +116,7 @@ func (l *lease) close() {
 	l.stop()
 	l.q.mux.remove(l)
 	l.commands.close()
+	l.notes.close()
 }
 
 func (l *lease) setEnding(on bool) {
@@ -174,6 +177,9 @@ func (l *lease) persist(ctx context.Context, act func() (string, error)) error {
 			return err
 		}
 		word, err := "", l.flush(ctx)
+		if err == nil {
+			err = l.flushNotes(ctx)
+		}
 		if err == nil {
 			word, err = act()
 		}
@@ -236,13 +242,16 @@ func (l *lease) Release(ctx context.Context, cause error, counts bool) error {
 
 var errTriedTooOften = errors.New("tried too often")
 
-// fenced reads the answer of report.lua, release.lua and renew.lua.
+// fenced reads the answer of report.lua, note.lua, release.lua and renew.lua. "behind" is
+// "ok", but Redis misses notes.
 func fenced(answer any) string {
 	switch integer(answer) {
 	case 1:
 		return "ok"
 	case 0:
 		return "lost"
+	case 2:
+		return "behind"
 	default:
 		return "forgotten"
 	}

@@ -24,6 +24,8 @@ var (
 	restoreLua string
 	//go:embed scripts/report.lua
 	reportLua string
+	//go:embed scripts/note.lua
+	noteLua string
 	//go:embed scripts/finish.lua
 	finishLua string
 	//go:embed scripts/release.lua
@@ -47,7 +49,7 @@ var (
 )
 
 type scripts struct {
-	enqueue, place, expired, take, renew, restore, report, finish,
+	enqueue, place, expired, take, renew, restore, report, note, finish,
 	release, bury, amend, command, beat, sweep, collect, deliver, settle *redis.Script
 }
 
@@ -55,7 +57,7 @@ func newScripts() scripts {
 	load := func(src string) *redis.Script { return redis.NewScript(preludeLua + "\n" + src) }
 	return scripts{
 		enqueue: load(enqueueLua), place: load(placeLua), expired: load(expiredLua), take: load(takeLua), renew: load(renewLua),
-		restore: load(restoreLua), report: load(reportLua), finish: load(finishLua), release: load(releaseLua),
+		restore: load(restoreLua), report: load(reportLua), note: load(noteLua), finish: load(finishLua), release: load(releaseLua),
 		bury: load(buryLua), amend: load(amendLua), command: load(commandLua), beat: load(beatLua), sweep: load(sweepLua),
 		collect: load(collectLua), deliver: load(deliverLua), settle: load(settleLua),
 	}

@@ -183,7 +183,7 @@ func (q *Queue) finish(ctx context.Context, e ending) (string, error) {
 	answer, err := q.run(ctx, q.scripts.finish,
 		[]string{
 			q.keys.job(id), q.keys.jobs(), q.keys.index(), q.keys.events(), q.keys.commands(id), q.keys.dead(),
-			q.keys.hooks(id),
+			q.keys.hooks(id), q.keys.notes(id),
 		},
 		e.mode, e.owner, e.fence, e.rev, e.op, group, e.entry.id, id, string(e.rec.Status), composeRecording(e.rec),
 		compose(e.entry.job.Redacted()), e.rec.UpdatedAt, e.created, createdMillis(e.created),

@@ -3,7 +3,7 @@
 --
 -- KEYS[1] {p}:dead      KEYS[2] {p}:jobs     KEYS[3] {p}:job:<id>
 -- KEYS[4] {p}:jobs-by-time                   KEYS[5] {p}:events   KEYS[6] {p}:commands:<id>
--- KEYS[7] {p}:hooks:<id>
+-- KEYS[7] {p}:hooks:<id>                      KEYS[8] {p}:notes:<id>
 -- ARGV[1] group         ARGV[2] entry        ARGV[3] reason
 -- ARGV[4] scrubbed payload                   ARGV[5] dead letters kept
 -- ARGV[6] id            ARGV[7] recording    ARGV[8] updated ns
@@ -25,6 +25,7 @@ redis.call('HINCRBY', KEYS[3], 'rev', 1)
 redis.call('DEL', KEYS[6])
 redis.call('EXPIRE', KEYS[3], ARGV[11])
 redis.call('EXPIRE', KEYS[7], ARGV[11])
+redis.call('EXPIRE', KEYS[8], ARGV[11])
 redis.call('ZADD', KEYS[4], ARGV[10], ARGV[6])
 emit(KEYS[5], ARGV[12], 'recording_ended', ARGV[6], 'failed', ARGV[8], ARGV[7])
 return 1

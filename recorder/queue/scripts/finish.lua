@@ -3,7 +3,7 @@
 --
 -- KEYS[1] {p}:job:<id>      KEYS[2] {p}:jobs      KEYS[3] {p}:jobs-by-time
 -- KEYS[4] {p}:events        KEYS[5] {p}:commands:<id>   KEYS[6] {p}:dead
--- KEYS[7] {p}:hooks:<id> and the set {p}:same:<fingerprint>
+-- KEYS[7] {p}:hooks:<id>    KEYS[8] {p}:notes:<id> and the set {p}:same:<fingerprint>
 -- ARGV[1] 'lease' (owner and fence decide) or 'rev' (the revision seen decides)
 -- ARGV[2] owner             ARGV[3] fence         ARGV[4] revision seen, '' for no state
 -- ARGV[5] operation nonce   ARGV[6] group         ARGV[7] entry
@@ -46,6 +46,7 @@ if h[7] then
 end
 enlist(KEYS[1], KEYS[7], '', '', '', ARGV[23], '')
 redis.call('EXPIRE', KEYS[7], ARGV[15])
+redis.call('EXPIRE', KEYS[8], ARGV[15])
 if ARGV[17] ~= '' then
   bury(KEYS[6], ARGV[19], ARGV[7], ARGV[8], ARGV[17], ARGV[18])
 end

@@ -91,7 +91,7 @@ end
 fence = fence + 1
 redis.call('HSET', job, 'status', ARGV[12], 'recording', ARGV[13], 'job', ARGV[14], 'entry', entry,
   'owner', ARGV[3], 'worker', worker, 'fence', whole(fence), 'attempt', ARGV[21], 'tries', whole(tries),
-  'lease_until', whole(now + ttl), 'seq', '0', 'op', ARGV[5], 'created_at', ARGV[16], 'updated_at', ARGV[15])
+  'lease_until', whole(now + ttl), 'seq', '0', 'noted', '0', 'op', ARGV[5], 'created_at', ARGV[16], 'updated_at', ARGV[15])
 redis.call('HINCRBY', job, 'rev', 1)
 enlist(job, KEYS[7], ARGV[24], ARGV[25], ARGV[11], ARGV[26], ARGV[27])
 redis.call('ZADD', KEYS[3], ARGV[17], ARGV[11])
