@@ -23,7 +23,7 @@ var pages embed.FS
 // Page is a web server of pages for a recorder to open, on a free loopback
 // port. It keeps what it was asked.
 //
-//	/barcode?end=SECONDS&audio=0   frame counter, flash and beep; see ReadBarcodes, FlashOnsets, BeepOnsets
+//	/barcode?end=SECONDS&audio=0&since=MS&noise=1   frame counter (with since: milliseconds since then), flash and beep, noise; see ReadBarcodes, FlashOnsets, BeepOnsets
 //	/markers?start=MS&end=MS&level=warn&note=WORD   logs the markers so long after its load, with the note beside END
 //	/token                         shows and records its query, logs START_RECORDING
 //	/never                         loads, but never starts

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -121,6 +122,33 @@ func CommandLines(processes []Process) string {
 		text.Write(environment)
 	}
 	return text.String()
+}
+
+// DisplayOf gives the number of the X display a process listens for. With
+// -displayfd Xvfb makes no lock, so its socket tells (proc_net(5): the inode is
+// the seventh column, the path the eighth).
+func DisplayOf(pid int) string {
+	known, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		return ""
+	}
+	sockets := map[string]string{}
+	for line := range strings.Lines(string(known)) {
+		f := strings.Fields(line)
+		if len(f) != 8 {
+			continue
+		}
+		if number, ok := strings.CutPrefix(f[7], "/tmp/.X11-unix/X"); ok {
+			sockets["socket:["+f[6]+"]"] = number
+		}
+	}
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, file := range files {
+		if target, err := os.Readlink(file); err == nil && sockets[target] != "" {
+			return sockets[target]
+		}
+	}
+	return ""
 }
 
 // StaleDisplay lists what an X server left behind: its socket when nobody

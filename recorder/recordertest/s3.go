@@ -184,7 +184,7 @@ func (s *S3) clientAt(endpoint string) *s3.Client {
 // the first test to need it builds it.
 func tool(t testing.TB, name, pkg string) string {
 	t.Helper()
-	root := repoRoot(t)
+	root := RepoRoot(t)
 	bin := filepath.Join(root, "build", "bin", name)
 	if _, err := os.Stat(bin); err == nil {
 		return bin
@@ -203,22 +203,4 @@ func tool(t testing.TB, name, pkg string) string {
 	require.NoError(t, err, "building %s: %s", name, out)
 	require.NoError(t, os.Rename(temp, bin))
 	return bin
-}
-
-// repoRoot walks up to the module's go.mod.
-func repoRoot(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	require.NoError(t, err)
-	for {
-		_, err := os.Stat(filepath.Join(dir, "go.mod"))
-		if err == nil {
-			return dir
-		}
-		if up := filepath.Dir(dir); errors.Is(err, os.ErrNotExist) && up != dir {
-			dir = up
-			continue
-		}
-		require.FailNow(t, "no go.mod above the test's directory")
-	}
 }

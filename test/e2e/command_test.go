@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -20,42 +19,12 @@ import (
 	"tapedeck/recorder/recordertest"
 )
 
-// output is what a process writes; whoever waits for a text is woken by it.
-type output struct {
-	mu      sync.Mutex
-	text    bytes.Buffer
-	changed chan struct{}
-}
-
-func newOutput() *output { return &output{changed: make(chan struct{})} }
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.text.Write(p)
-	close(o.changed)
-	o.changed = make(chan struct{})
-	return len(p), nil
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-func (o *output) look() (string, <-chan struct{}) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String(), o.changed
-}
-
 // command is one run of a program.
 type command struct {
 	h              *home
 	cmd            *exec.Cmd
 	stdin          io.WriteCloser
-	stdout, stderr *output
+	stdout, stderr *recordertest.Output
 	done           chan struct{}
 	code           int // valid after done; 128 + signal when killed
 }
@@ -71,7 +40,7 @@ func (h *home) start(env []string, args ...string) *command {
 
 func (h *home) startProgram(env []string, name string, args ...string) *command {
 	h.t.Helper()
-	c := &command{h: h, cmd: exec.Command(name, args...), stdout: newOutput(), stderr: newOutput(), done: make(chan struct{})}
+	c := &command{h: h, cmd: exec.Command(name, args...), stdout: recordertest.NewOutput(), stderr: recordertest.NewOutput(), done: make(chan struct{})}
 	c.cmd.Env, c.cmd.Dir = h.env(env...), h.dir
 	c.cmd.Stdout, c.cmd.Stderr = c.stdout, c.stderr
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -130,11 +99,11 @@ func (c *command) requireCalm() {
 }
 
 // await waits until the output holds the text, and gives what followed it.
-func (c *command) await(out *output, text string, limit time.Duration) string {
+func (c *command) await(out *recordertest.Output, text string, limit time.Duration) string {
 	c.h.t.Helper()
 	deadline := time.After(limit)
 	for {
-		all, changed := out.look()
+		all, changed := out.Look()
 		if _, rest, ok := strings.Cut(all, text); ok {
 			return rest
 		}

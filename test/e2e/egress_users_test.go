@@ -129,7 +129,7 @@ func (h *home) startNode(s *roomServer, host, port string) *nodeUser {
 // take reads what the program has said since.
 func (n *nodeUser) take() (changed <-chan struct{}) {
 	n.h.t.Helper()
-	text, changed := n.stdout.look()
+	text, changed := n.stdout.Look()
 	for {
 		line, _, whole := strings.Cut(text[n.read:], "\n")
 		if !whole {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
 	"tapedeck/recorder/rehearsal"
 )
 
@@ -41,10 +42,8 @@ func livekitServer(t testing.TB) string {
 	if found, err := exec.LookPath("livekit-server"); err == nil {
 		return found
 	}
-	root, err := repoRoot()
-	require.NoError(t, err)
-	built := filepath.Join(root, "build", "bin", "livekit-server")
-	_, err = os.Stat(built)
+	built := filepath.Join(recordertest.RepoRoot(t), "build", "bin", "livekit-server")
+	_, err := os.Stat(built)
 	require.NoError(t, err, "build it with `make tools`")
 	return built
 }
