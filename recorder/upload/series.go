@@ -6,7 +6,6 @@ import (
 	"os"
 	"path"
 	"strings"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -138,34 +137,6 @@ func (s *series) open() error {
 func (s *series) isVoid(b *book) bool {
 	return b.set.Target != s.route.where(b.set.Backup).String() ||
 		(b.set.Backup && len(b.sent) == 0 && s.savedState() == recorder.FileRefused)
-}
-
-// Follow implements recorder.Follower.
-func (e *entry) Follow(ctx context.Context, begun recorder.Recording, _ recorder.Journal, report func(recorder.Recording)) {
-	task := e.Task()
-	var mu sync.Mutex
-	at := begun.Clone()
-	var ended []chan struct{}
-	for _, s := range e.allSeries(task, begun) {
-		// Slots of its own: a storage that hangs must not hold up others' live streams.
-		s.atOnce = e.spool.opts.Parallel
-		s.slots = make(chan struct{}, s.atOnce)
-		s.onMove = func() {
-			mu.Lock()
-			defer mu.Unlock()
-			s.locate(&at)
-			report(at.Clone())
-		}
-		done := make(chan struct{})
-		ended = append(ended, done)
-		go func() {
-			defer close(done)
-			s.follow(ctx)
-		}()
-	}
-	for _, done := range ended {
-		<-done
-	}
 }
 
 func (s *series) follow(ctx context.Context) {
