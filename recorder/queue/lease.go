@@ -295,24 +295,3 @@ func (l *lease) own(rec recorder.Recording) recorder.Recording {
 	}
 	return rec
 }
-
-// scrubResults gives a recording whose results quote nothing that text would hide.
-func scrubResults(rec recorder.Recording, text func(string) string) recorder.Recording {
-	rec = rec.Clone()
-	for i := range rec.Files {
-		f := &rec.Files[i]
-		f.Error, f.Location, f.ManifestLocation = text(f.Error), text(f.Location), text(f.ManifestLocation)
-	}
-	for i := range rec.Streams {
-		rec.Streams[i].Error = text(rec.Streams[i].Error)
-	}
-	for i := range rec.Segments {
-		s := &rec.Segments[i]
-		s.Error, s.PlaylistLocation = text(s.Error), text(s.PlaylistLocation)
-		s.LivePlaylistLocation = text(s.LivePlaylistLocation)
-	}
-	for i := range rec.Images {
-		rec.Images[i].Error = text(rec.Images[i].Error)
-	}
-	return rec
-}
