@@ -17,7 +17,7 @@ IMAGE ?= tapedeck:$(VERSION)
 OUT ?= out
 # Packages whose tests judge no picture or sound by the clock: they may share the
 # processors. All others run one at a time.
-UNTIMED := $(addprefix tapedeck/,cmd/tapedeck recorder recorder/egress recorder/queue recorder/recordertest recorder/upload recorder/webhook test/packaging)
+UNTIMED := $(addprefix tapedeck/,cmd/tapedeck recorder recorder/control recorder/egress recorder/queue recorder/recordertest recorder/upload recorder/webhook test/packaging)
 
 export CGO_ENABLED := 1
 # The version comes from -ldflags; asking Git for it again fails in a checkout

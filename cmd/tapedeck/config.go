@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tapedeck/recorder"
+	"tapedeck/recorder/queue"
 	"tapedeck/recorder/webhook"
 )
 
@@ -46,6 +47,10 @@ type WorkerConfig struct {
 	MaxDuration  time.Duration `yaml:"max_duration" env:"MAX_DURATION"`   // bounds every job
 	DrainTimeout time.Duration `yaml:"drain_timeout" env:"DRAIN_TIMEOUT"` // running recordings go on for so long after SIGTERM
 	DeliverGrace time.Duration `yaml:"deliver_grace" env:"DELIVER_GRACE"` // and uploads after that
+
+	SpoolMinFree   Size          `yaml:"spool_min_free" env:"SPOOL_MIN_FREE"`     // with less on the spool's disk no job is taken
+	SpoolReserve   Size          `yaml:"spool_reserve" env:"SPOOL_RESERVE"`       // with less the largest recordings are ended
+	SpoolOrphanAge time.Duration `yaml:"spool_orphan_age" env:"SPOOL_ORPHAN_AGE"` // `spool ls` calls what is older an orphan
 }
 
 // ChromeConfig is the browser.
@@ -68,10 +73,11 @@ func defaultConfig() Config {
 		host = "worker"
 	}
 	return Config{
-		Redis: RedisConfig{URL: "redis://127.0.0.1:6379/0", Prefix: "tapedeck", LeaseTTL: 15 * time.Second},
+		Redis: RedisConfig{URL: "redis://127.0.0.1:6379/0", Prefix: "tapedeck", LeaseTTL: queue.DefaultLeaseTTL},
 		Worker: WorkerConfig{
 			ID: host, MaxJobs: defaultSlots(), MaxDuration: 24 * time.Hour,
 			DrainTimeout: time.Hour, DeliverGrace: 2 * time.Minute,
+			SpoolMinFree: sizeDefault, SpoolReserve: sizeDefault, SpoolOrphanAge: defaultOrphanAge,
 		},
 		Spool:  filepath.Join(stateDir(), "spool"),
 		Chrome: ChromeConfig{Sandbox: true, User: "tapedeck"},
@@ -149,6 +155,7 @@ func (c Config) validate() error {
 			wrong(name, d, "is negative: use a duration such as 90s or 1h")
 		}
 	}
+	c.Worker.validateDisk(wrong)
 	if c.Redis.LeaseTTL < time.Second || c.Redis.LeaseTTL > time.Hour {
 		wrong("redis.lease_ttl", c.Redis.LeaseTTL, "use 1s to 1h")
 	}

@@ -30,9 +30,11 @@ type LiveKitConfig struct {
 	Enabled bool `yaml:"enabled" env:"ENABLED"`
 }
 
-// HTTPConfig is LiveKit's egress API over HTTP.
+// HTTPConfig is LiveKit's egress API over HTTP, and what operators look at.
 type HTTPConfig struct {
 	Listen string `yaml:"listen" env:"LISTEN"` // host:port; off when empty
+	// Metrics is a host:port for /metrics and /healthz alone. Empty leaves them to Listen.
+	Metrics string `yaml:"metrics" env:"METRICS"`
 }
 
 // WebhooksConfig is who is told of every job, beside the job's own webhooks.
@@ -72,9 +74,9 @@ func (c Config) validateDoors(wrong func(field string, value any, remedy string)
 			wrong("livekit.keys", key, "give every key its secret")
 		}
 	}
-	if c.HTTP.Listen != "" {
-		if _, port, err := net.SplitHostPort(c.HTTP.Listen); err != nil || !validPort(port) {
-			wrong("http.listen", c.HTTP.Listen, "write host:port, such as "+defaultListen)
+	for _, at := range []address{c.HTTP.api(), c.HTTP.operators()} {
+		if _, port, err := net.SplitHostPort(at.listen); at.listen != "" && (err != nil || !validPort(port)) {
+			wrong(at.field, at.listen, "write host:port, such as "+defaultListen)
 		}
 	}
 	for i, raw := range c.Webhooks.URLs {

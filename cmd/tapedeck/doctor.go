@@ -85,10 +85,7 @@ func (a *app) examine(ctx context.Context, quick bool) []finding {
 	if a.config.LiveKit.Enabled {
 		findings = append(findings, a.examineServer(ctx))
 	}
-	if a.config.HTTP.Listen != "" {
-		findings = append(findings, a.examineHTTP())
-	}
-	return findings
+	return append(findings, a.examineHTTP()...)
 }
 
 func examineTemplate() finding {
@@ -143,14 +140,17 @@ func (a *app) examineSpool() finding {
 		f.Detail, f.Remedy = err.Error(), "choose another directory with `spool` in the configuration or TAPEDECK_SPOOL"
 		return f
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(a.config.Spool, &st); err != nil {
+	size, free, err := diskOf(a.config.Spool)
+	if err != nil {
 		f.Detail, f.Remedy = err.Error(), "check the file system"
 		return f
 	}
-	free := int64(st.Bavail) * st.Bsize
 	f.Detail = fmt.Sprintf("%s, %s free", a.config.Spool, humanBytes(free))
-	if free < enoughDisk {
+	low := a.config.Worker.lowDisk(size, free)
+	if low != "" {
+		f.Detail = a.config.Spool + ", " + low
+	}
+	if low != "" || free < enoughDisk {
 		f.Passing = true
 		f.Remedy = "make room: 3 Mbit/s are 1.35 GB an hour, and the spool holds what storage has not taken yet"
 		return f

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"sync"
 
 	"go.uber.org/zap"
@@ -14,7 +15,7 @@ import (
 // doors are the ways in beside the queue's own, and who tells others what happens:
 // LiveKit's API over HTTP, livekit-server over Redis, and webhooks.
 type doors struct {
-	http    *httpDoor
+	http    []*httpDoor
 	server  *behindServer
 	telling sync.WaitGroup
 	quiet   context.CancelFunc // ends the telling
@@ -23,16 +24,13 @@ type doors struct {
 // openDoors opens what is configured. w is nil where nothing is recorded. The
 // doors outlive ctx, for recordings do: whoever drains still answers for them
 // until close.
-func (a *app) openDoors(ctx context.Context, q *queue.Queue, w *recorder.Worker, log *zap.Logger) (*doors, error) {
+func (a *app) openDoors(ctx context.Context, q *queue.Queue, w *recorder.Worker, sights sights, log *zap.Logger) (*doors, error) {
 	d := &doors{}
 	telling, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	d.quiet = quiet
-	if listen := a.config.HTTP.Listen; listen != "" {
-		var err error
-		if d.http, err = openHTTP(listen, a.egressService(q, log).Handler(), ctx.Done(), log); err != nil {
-			quiet()
-			return nil, err
-		}
+	if err := a.openHTTPDoors(d, q, sights, log); err != nil {
+		d.close(ctx)
+		return nil, err
 	}
 	if a.config.LiveKit.Enabled {
 		var err error
@@ -53,6 +51,29 @@ func (a *app) openDoors(ctx context.Context, q *queue.Queue, w *recorder.Worker,
 	return d, nil
 }
 
+// openHTTPDoors opens the API's and the operators'. Figures have one place: an API that
+// is open to others does not show them where they have an address of their own.
+func (a *app) openHTTPDoors(d *doors, q *queue.Queue, sights sights, log *zap.Logger) error {
+	open := func(at address, what string, handler http.Handler) error {
+		door, err := openHTTP(at, what, handler, log)
+		if err == nil {
+			d.http = append(d.http, door)
+		}
+		return err
+	}
+	c := a.config.HTTP
+	if c.Metrics != "" {
+		if err := open(c.operators(), "metrics are served", sights.over(http.NotFoundHandler())); err != nil {
+			return err
+		}
+		sights.metrics = nil
+	}
+	if c.Listen == "" {
+		return nil
+	}
+	return open(c.api(), "LiveKit's egress API is served", sights.over(a.egressService(q, log).Handler()))
+}
+
 func (a *app) egressService(q *queue.Queue, log *zap.Logger) *egress.Service {
 	return &egress.Service{
 		Door: a.door(), Controller: q, Keys: a.config.LiveKit.Keys, RejectDuplicates: a.config.LiveKit.RejectDuplicates, Log: log,
@@ -61,8 +82,8 @@ func (a *app) egressService(q *queue.Queue, log *zap.Logger) *egress.Service {
 
 // close takes no more requests, then tells what there is left to tell.
 func (d *doors) close(ctx context.Context) {
-	if d.http != nil {
-		d.http.close(ctx)
+	for _, h := range d.http {
+		h.close(ctx)
 	}
 	if d.server != nil {
 		d.server.shut()

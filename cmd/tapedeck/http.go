@@ -6,21 +6,25 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
 	"tapedeck/recorder"
+	"tapedeck/recorder/control"
 )
 
 func httpFlag(cmd *cobra.Command, off string) {
 	cmd.Flags().String("http", "", "serve LiveKit's egress API over HTTP on host:port (default "+off+")")
+	cmd.Flags().String("metrics", "", "serve /metrics and /healthz alone on host:port (default: beside the API, where that is served)")
 }
 
-// httpConfig puts the --http flag over the configuration.
+// httpConfig puts the flags over the configuration.
 func (a *app) httpConfig(cmd *cobra.Command) error {
 	applyFlag(cmd, "http", &a.config.HTTP.Listen)
+	applyFlag(cmd, "metrics", &a.config.HTTP.Metrics)
 	return a.config.validate()
 }
 
@@ -38,22 +42,44 @@ type httpDoor struct {
 	log    *zap.Logger
 }
 
+// sights are what operators look at.
+type sights struct{ health, metrics http.Handler }
+
+// over puts them before an API.
+func (s sights) over(api http.Handler) http.Handler {
+	// No ServeMux: it would redirect the SDKs whose URL ends in a slash.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/healthz":
+			s.health.ServeHTTP(w, r)
+		case r.URL.Path == "/metrics" && s.metrics != nil:
+			s.metrics.ServeHTTP(w, r)
+		default:
+			api.ServeHTTP(w, r)
+		}
+	})
+}
+
+// address is one of the configuration's: where that has it, and what it is.
+type address struct{ field, flag, listen string }
+
+// variable names the variable of an address.
+func (a address) variable() string {
+	return "TAPEDECK_" + strings.ToUpper(strings.ReplaceAll(a.field, ".", "_"))
+}
+
+func (c HTTPConfig) api() address { return address{"http.listen", "--http", c.Listen} }
+
+func (c HTTPConfig) operators() address { return address{"http.metrics", "--metrics", c.Metrics} }
+
 // openHTTP listens at once: an address that is taken is told before anything is
-// recorded. draining ends the health of whoever still answers.
-func openHTTP(listen string, api http.Handler, draining <-chan struct{}, log *zap.Logger) (*httpDoor, error) {
-	listener, err := net.Listen("tcp", listen)
+// recorded. what says what is served there.
+func openHTTP(at address, what string, handler http.Handler, log *zap.Logger) (*httpDoor, error) {
+	listener, err := net.Listen("tcp", at.listen)
 	if err != nil {
 		return nil, recorder.Errorf(recorder.CodeUnavailable,
-			"http.listen: %q cannot be listened on: %w: choose another address with --http or TAPEDECK_HTTP_LISTEN", listen, err)
+			"%s: %q cannot be listened on: %w: choose another address with %s or %s", at.field, at.listen, err, at.flag, at.variable())
 	}
-	// No ServeMux: it would redirect the SDKs whose URL ends in a slash.
-	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/healthz" {
-			health(w, draining)
-			return
-		}
-		api.ServeHTTP(w, r)
-	})
 	d := &httpDoor{
 		server: &http.Server{
 			Handler: handler, ReadHeaderTimeout: requestTimeout, ReadTimeout: requestTimeout, IdleTimeout: 2 * time.Minute,
@@ -67,25 +93,8 @@ func openHTTP(listen string, api http.Handler, draining <-chan struct{}, log *za
 			log.Error("the HTTP server ended", zap.Error(err))
 		}
 	}()
-	log.Info("LiveKit's egress API is served", zap.String("address", "http://"+listener.Addr().String()))
+	log.Info(what, zap.String("address", "http://"+listener.Addr().String()))
 	return d, nil
-}
-
-// What /healthz answers.
-const (
-	healthy     = "ok\n"
-	drainingNow = "draining\n"
-)
-
-// health tells a load balancer where to go: not to a process that is shutting down.
-func health(w http.ResponseWriter, draining <-chan struct{}) {
-	select {
-	case <-draining:
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = io.WriteString(w, drainingNow)
-	default:
-		_, _ = io.WriteString(w, healthy)
-	}
 }
 
 // close takes no more requests, and lets those that came be answered.
@@ -99,32 +108,43 @@ func (d *httpDoor) close(ctx context.Context) {
 	<-d.served
 }
 
-// examineHTTP looks whether the door could be opened: its address is free, or a
+// examineHTTP looks whether the doors could be opened: their addresses are free, or a
 // Tapedeck answers there already.
-func (a *app) examineHTTP() finding {
-	listen := a.config.HTTP.Listen
-	f := finding{Name: "HTTP", OK: true, Detail: listen + " is free"}
-	listener, err := net.Listen("tcp", listen)
+func (a *app) examineHTTP() []finding {
+	var found []finding
+	if at := a.config.HTTP.api(); at.listen != "" {
+		f := examineListen("HTTP", at)
+		if f.OK && !a.config.LiveKit.hasKey() {
+			f.OK, f.Remedy = false, "set livekit.api_key and livekit.api_secret: clients sign with them"
+		}
+		found = append(found, f)
+	}
+	if at := a.config.HTTP.operators(); at.listen != "" {
+		found = append(found, examineListen("metrics", at))
+	}
+	return found
+}
+
+func examineListen(name string, at address) finding {
+	f := finding{Name: name, OK: true, Detail: at.listen + " is free"}
+	listener, err := net.Listen("tcp", at.listen)
 	if err == nil {
 		_ = listener.Close()
-	} else if answersHealth(listen) {
-		f.Detail = listen + ": this or another Tapedeck serves there"
+	} else if answersHealth(at.listen) {
+		f.Detail = at.listen + ": this or another Tapedeck serves there"
 	} else {
-		f.OK, f.Detail, f.Remedy = false, err.Error(), "choose another address with http.listen or TAPEDECK_HTTP_LISTEN"
-	}
-	if f.OK && !a.config.LiveKit.hasKey() {
-		f.OK, f.Remedy = false, "set livekit.api_key and livekit.api_secret: clients sign with them"
+		f.OK, f.Detail, f.Remedy = false, err.Error(), "choose another address with "+at.field+" or "+at.variable()
 	}
 	return f
 }
 
 func answersHealth(listen string) bool {
-	client := &http.Client{Timeout: 2 * time.Second}
+	client := &http.Client{Timeout: 3 * time.Second}
 	resp, err := client.Get("http://" + listen + "/healthz")
 	if err != nil {
 		return false
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64))
-	return err == nil && (string(body) == healthy || string(body) == drainingNow)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1024))
+	return err == nil && control.IsHealth(string(body))
 }

@@ -5,6 +5,7 @@ import (
 	"go.uber.org/zap"
 
 	"tapedeck/recorder"
+	"tapedeck/recorder/control"
 )
 
 func (a *app) serveCommand() *cobra.Command {
@@ -21,7 +22,8 @@ request brings. With --livekit, livekit-server is told of changes too, should th
 workers be gone.
 
 Any number may run; each answers for all. Workers can do all this as well, with
---http. GET /healthz answers 200, and 503 while shutting down.`,
+--http. GET /healthz answers 200, and 503 while shutting down; GET /metrics gives
+figures for Prometheus.`,
 		Example: `  tapedeck serve --http 127.0.0.1:7980
   LIVEKIT_URL=http://127.0.0.1:7980 lk egress list`,
 		Args: argsExactly(0, "no arguments"),
@@ -57,7 +59,8 @@ func (a *app) serve(cmd *cobra.Command) error {
 		return err
 	}
 	defer q.Close()
-	doors, err := a.openDoors(ctx, q, nil, log)
+	sights, _ := a.sights(ctx, control.Sources{Redis: q.Ping}, log)
+	doors, err := a.openDoors(ctx, q, nil, sights, log)
 	if err != nil {
 		return err
 	}

@@ -170,33 +170,41 @@ func verbWith(t *testing.T, stdin string, args ...string) int {
 	return code
 }
 
+// ask sends a request and gives what is answered.
+func ask(t *testing.T, method, url string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(soon(t), method, url, strings.NewReader("{}"))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, string(body)
+}
+
 func TestHealth(t *testing.T) {
-	embedded(t, "127.0.0.1:0")
+	redis := recordertest.StartRedis(t)
+	t.Setenv("TAPEDECK_REDIS_URL", redis.URL())
 	withKey(t)
 	s := serve(t)
-	ask := func(method, path string) (int, string) {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader("{}"))
-		require.NoError(t, err)
-		req.Header.Set("Content-Type", "application/json")
-		resp, err := http.DefaultClient.Do(req)
-		require.NoError(t, err)
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		require.NoError(t, err)
-		return resp.StatusCode, string(body)
-	}
-	code, body := ask(http.MethodGet, "/healthz")
+	code, body := ask(t, http.MethodGet, s.url+"/healthz")
 	assert.Equal(t, http.StatusOK, code)
 	assert.Equal(t, "ok\n", body)
-	code, _ = ask(http.MethodPost, "//twirp/livekit.Egress/ListEgress")
+	_, body = ask(t, http.MethodGet, s.url+"/metrics")
+	assert.Contains(t, body, "\ntapedeck_redis_up 1\n")
+	assert.NotContains(t, body, "tapedeck_slots", "nothing is recorded here")
+	code, _ = ask(t, http.MethodPost, s.url+"//twirp/livekit.Egress/ListEgress")
 	assert.Equal(t, http.StatusUnauthorized, code, "an SDK's slash too many leads nowhere else")
-	s.stop()
 
-	drained, shut := httptest.NewRecorder(), make(chan struct{})
-	close(shut)
-	health(drained, shut)
-	assert.Equal(t, http.StatusServiceUnavailable, drained.Code)
+	redis.Kill()
+	code, body = ask(t, http.MethodGet, s.url+"/healthz")
+	assert.Equal(t, http.StatusOK, code, "what is degraded still answers")
+	assert.Equal(t, "degraded: Redis does not answer\n", body)
+	_, body = ask(t, http.MethodGet, s.url+"/metrics")
+	assert.Contains(t, body, "\ntapedeck_redis_up 0\n")
+	s.stop()
 }
 
 func TestDoorsNeedAKey(t *testing.T) {
@@ -269,14 +277,14 @@ func TestDoctorOfDoors(t *testing.T) {
 	require.NoError(t, err)
 	a.config.HTTP.Listen = taken.Addr().String()
 	a.config.LiveKit.APIKey, a.config.LiveKit.APISecret = testKey, testSecret
-	f = a.examineHTTP()
+	f = a.examineHTTP()[0]
 	assert.False(t, f.OK)
 	assert.Contains(t, f.Remedy, "http.listen")
 	require.NoError(t, taken.Close())
-	f = a.examineHTTP()
+	f = a.examineHTTP()[0]
 	assert.True(t, f.OK, f.Detail)
 	a.config.LiveKit.APISecret = ""
-	f = a.examineHTTP()
+	f = a.examineHTTP()[0]
 	assert.False(t, f.OK, "nobody could sign")
 	assert.Contains(t, f.Remedy, "livekit.api_secret")
 
@@ -284,7 +292,7 @@ func TestDoctorOfDoors(t *testing.T) {
 	withKey(t)
 	s := serve(t)
 	a.config.HTTP.Listen, a.config.LiveKit.APISecret = strings.TrimPrefix(s.url, "http://"), testSecret
-	f = a.examineHTTP()
+	f = a.examineHTTP()[0]
 	assert.True(t, f.OK, f.Detail)
 	assert.Contains(t, f.Detail, "Tapedeck serves there")
 }

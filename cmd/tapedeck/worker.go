@@ -25,6 +25,8 @@ type workerFlags struct {
 	output   string
 	embedded string
 	livekit  bool
+
+	minFree, reserve Size
 }
 
 func (a *app) workerCommand() *cobra.Command {
@@ -56,6 +58,8 @@ itself. Both need livekit.api_key and livekit.api_secret (docs/livekit.md).`,
 	cmd.Flags().BoolVar(&f.livekit, "livekit", false, "stand in for LiveKit's egress service: answer the livekit-server on the same Redis")
 	cmd.Flags().IntVar(&f.maxJobs, "max-jobs", 0, "recordings at once (default: one per two cores)")
 	cmd.Flags().StringVar(&f.output, "output-dir", "", "where files go whose job names no storage (default: recordings beside the spool)")
+	cmd.Flags().Var(&f.minFree, "spool-min-free", "take no job with less free on the spool's disk, such as 2GiB; 0 is off (default 2GiB, or a 20th of a small disk)")
+	cmd.Flags().Var(&f.reserve, "spool-reserve", "end the largest recordings with less free than this; 0 is off (default 512MiB, or a quarter of the other)")
 	cmd.Flags().StringVar(&f.embedded, "embedded-redis", "", "run a Redis in this process, for trying: its jobs are gone when it ends")
 	cmd.Flags().Lookup("embedded-redis").NoOptDefVal = "127.0.0.1:6379"
 	return cmd
@@ -88,6 +92,12 @@ func (a *app) worker(cmd *cobra.Command, f workerFlags) error {
 func (a *app) workerConfig(cmd *cobra.Command, f workerFlags) error {
 	if cmd.Flags().Changed("max-jobs") {
 		a.config.Worker.MaxJobs = f.maxJobs
+	}
+	if cmd.Flags().Changed("spool-min-free") {
+		a.config.Worker.SpoolMinFree = f.minFree
+	}
+	if cmd.Flags().Changed("spool-reserve") {
+		a.config.Worker.SpoolReserve = f.reserve
 	}
 	a.config.LiveKit.Enabled = a.config.LiveKit.Enabled || f.livekit
 	if err := a.httpConfig(cmd); err != nil { // checks all of it
@@ -128,7 +138,11 @@ func (a *app) runWorker(ctx context.Context, hurry <-chan struct{}, storage uplo
 		MaxDuration: c.MaxDuration, DrainTimeout: c.DrainTimeout, DeliverGrace: c.DeliverGrace,
 		Now: time.Now, Log: log,
 	}
-	doors, err := a.openDoors(ctx, q, w, log)
+	sights, err := a.observe(ctx, w, q, spool, log)
+	if err != nil {
+		return err
+	}
+	doors, err := a.openDoors(ctx, q, w, sights, log)
 	if err != nil {
 		return err
 	}
