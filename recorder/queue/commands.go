@@ -179,6 +179,7 @@ const (
 	fieldAdd     = "add_stream_urls"
 	fieldRemove  = "remove_stream_urls"
 	fieldLayout  = "layout"
+	fieldPause   = "pause"
 )
 
 func parseCommand(values map[string]any) (recorder.Command, error) {
@@ -205,10 +206,28 @@ func parseCommand(values map[string]any) (recorder.Command, error) {
 		if c.Update.RemoveStreamURLs, err = urlList(text(fieldRemove)); err != nil {
 			return c, recorder.Errorf(recorder.CodeInvalid, "%s: %w", fieldRemove, err)
 		}
+		if c.Update.Pause, err = truth(text(fieldPause)); err != nil {
+			return c, recorder.Errorf(recorder.CodeInvalid, "%s: %w", fieldPause, err)
+		}
 		c.Update.Layout = text(fieldLayout)
 		return c, recorder.ValidateUpdate(c.Update)
 	default:
 		return c, recorder.Errorf(recorder.CodeInvalid, "command: use %q or %q", recorder.CommandStop, recorder.CommandUpdate)
+	}
+}
+
+// truth reads what may be left out.
+func truth(s string) (*bool, error) {
+	switch s {
+	case "":
+		return nil, nil
+	case "1", "true":
+		on := true
+		return &on, nil
+	case "0", "false":
+		return new(bool), nil
+	default:
+		return nil, errors.New("use 1 to pause, 0 to go on")
 	}
 }
 

@@ -60,7 +60,7 @@ func (q *Queue) abort(ctx context.Context, s state, e entry, why recorder.EndRea
 	})
 }
 
-// Update asks a job's worker to change streams or layout.
+// Update asks a job's worker to change streams or layout, to pause or to go on.
 func (q *Queue) Update(ctx context.Context, id string, u recorder.Update) error {
 	if err := recorder.ValidateUpdate(u); err != nil {
 		return err
@@ -81,6 +81,13 @@ func (q *Queue) Update(ctx context.Context, id string, u recorder.Update) error 
 	}
 	if u.Layout != "" {
 		fields = append(fields, fieldLayout, u.Layout)
+	}
+	if u.Pause != nil {
+		word := "0"
+		if *u.Pause {
+			word = "1"
+		}
+		fields = append(fields, fieldPause, word)
 	}
 	return q.command(ctx, id, s.entry, fields...)
 }
