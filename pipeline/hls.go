@@ -17,6 +17,7 @@ import (
 type segmentOutput struct {
 	id, dir   string
 	spec      recorder.SegmentOutput
+	earlier   recorder.MediaPlaylist // what it goes on in
 	fps       int
 	codecs    []codec
 	startedAt func() time.Time // valid once begun is closed
@@ -45,12 +46,16 @@ func (p *Pipeline) newSegmentOutput(o recorder.Output) (*segmentOutput, error) {
 	if o.Dir == "" || s.FilenamePrefix == "" || s.PlaylistName == "" {
 		return nil, recorder.Errorf(recorder.CodeInvalid, "output %s: segments need a directory, a prefix and a playlist", o.ID)
 	}
-	ts, err := newTSWriter(p.streamCodecs())
+	earlier, err := readEarlier(o)
+	if err != nil {
+		return nil, err
+	}
+	ts, err := newTSWriter(p.streamCodecs(), o.Earlier != "")
 	if err != nil {
 		return nil, err
 	}
 	return &segmentOutput{
-		ts: ts, id: o.ID, dir: o.Dir, spec: s, fps: p.spec.Options.Framerate, codecs: p.streamCodecs(), startedAt: p.beganAt, log: p.log,
+		ts: ts, id: o.ID, dir: o.Dir, spec: s, earlier: earlier, fps: p.spec.Options.Framerate, codecs: p.streamCodecs(), startedAt: p.beganAt, log: p.log,
 		fed: make(chan struct{}, 1), failed: make(chan struct{}), quit: make(chan struct{}), done: make(chan struct{}),
 		configs: map[codec][]byte{}, total: recorder.OutputSeries{ID: o.ID},
 	}, nil

@@ -152,6 +152,52 @@ func TestSegmentsAfterKill(t *testing.T) {
 	probe(t, r.concatenate(list, found)).requireEven(30, 12*time.Microsecond)
 }
 
+// A second pipeline goes on in the first one's playlist: players play both, across
+// the discontinuity.
+func TestSegmentsGoOn(t *testing.T) {
+	r := newRig(t)
+	first := r.segments("first", time.Second, recorder.SegmentOutput{FilenamePrefix: "seg", PlaylistName: "list", LivePlaylistName: "live"})
+	images := r.images("pictures", recorder.ImageOutput{FilenamePrefix: "shot"})
+	part := func(outputs ...recorder.Output) *take {
+		k := record(t, r.spec(outputs...), pipeline.Options{})
+		k.begin()
+		k.until(2200 * time.Millisecond)
+		require.NoError(t, k.end())
+		return k
+	}
+	part(first, images)
+	text, err := os.ReadFile(listOf(first))
+	require.NoError(t, err)
+	begun := recordertest.ReadSegments(t, listOf(first))
+
+	second := r.segments("second", time.Second, recorder.SegmentOutput{FilenamePrefix: "seg.part2", PlaylistName: "list", LivePlaylistName: "live"})
+	second.Earlier = string(text)
+	images.Before = 3
+	k := part(second, images)
+	require.EqualValues(t, 3, k.Snapshot().Series[0].Files)
+	require.FileExists(t, filepath.Join(images.Dir, "shot_00005.jpeg"))
+	for _, s := range begun.Segments { // in one place, as in a storage
+		require.NoError(t, os.Link(filepath.Join(first.Dir, s.Name), filepath.Join(second.Dir, s.Name)))
+	}
+	p := recordertest.ReadSegments(t, listOf(second))
+	require.Equal(t, begun.Segments, p.Segments[:len(begun.Segments)])
+	own := p.Segments[len(begun.Segments):]
+	require.True(t, own[0].Cut && p.Ended && !own[1].Cut)
+	require.Equal(t, "seg.part2_00003.ts", own[0].Name)
+	require.InDelta(t, 0, own[0].At.Sub(k.Snapshot().Series[0].StartedAt), float64(time.Millisecond))
+	require.InDelta(t, k.Snapshot().Series[0].Duration, sum(own), float64(time.Millisecond))
+
+	whole := filepath.Join(t.TempDir(), "whole.mp4")
+	require.Empty(t, recordertest.Tool(t, "ffmpeg", "-nostdin", "-v", "error", "-xerror", "-i", listOf(second), "-c", "copy", whole))
+	m := probe(t, whole)
+	require.ElementsMatch(t, []string{"h264", "aac"}, m.codecs())
+	require.InDelta(t, p.Duration().Seconds()*30, len(m.pictures()), 2, "all pictures of both parts")
+}
+
+func sum(segments []recordertest.PlaylistSegment) time.Duration {
+	return recordertest.Playlist{Segments: segments}.Duration()
+}
+
 func TestSegmentsAreNotOverwritten(t *testing.T) {
 	r := newRig(t)
 	hls := r.segments("hls", time.Second, recorder.SegmentOutput{FilenamePrefix: "seg"})

@@ -47,10 +47,15 @@ type tsWriter struct {
 	mux   *astits.Muxer
 	video bool
 	sound []frame // that wait for their packet
+	// fresh has the streams whose next packet follows from nothing before it.
+	fresh map[uint16]bool
 }
 
-func newTSWriter(codecs []codec) (*tsWriter, error) {
-	w := &tsWriter{}
+// newTSWriter makes a writer for streams of these codecs. goesOn says that players have
+// another writer's segments before the first one: counters and clock begin anew, which
+// is marked (ISO/IEC 13818-1 §2.4.3.5), lest what came last be taken for damaged.
+func newTSWriter(codecs []codec, goesOn bool) (*tsWriter, error) {
+	w := &tsWriter{fresh: map[uint16]bool{pidVideo: goesOn, pidAudio: goesOn}}
 	// The muxer keeps its context and never looks at it.
 	w.mux = astits.NewMuxer(context.Background(), w, astits.MuxerOptTablesRetransmitPeriod(tsFramesPerTable)) //nolint:forbidigo // as said
 	lead := uint16(pidAudio)
@@ -126,6 +131,12 @@ func (w *tsWriter) packet(pid uint16, pts time.Duration, data []byte, key bool) 
 		d.AdaptationField = &astits.PacketAdaptationField{
 			HasPCR: true, PCR: tsClock(pts + tsOffset - tsDelay), RandomAccessIndicator: key,
 		}
+	}
+	if w.fresh[pid] {
+		if d.AdaptationField == nil {
+			d.AdaptationField = &astits.PacketAdaptationField{}
+		}
+		d.AdaptationField.DiscontinuityIndicator, w.fresh[pid] = true, false
 	}
 	_, err := w.mux.WriteData(d)
 	return err

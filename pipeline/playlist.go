@@ -1,76 +1,88 @@
 package pipeline
 
 import (
-	"fmt"
-	"math"
-	"net/url"
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"tapedeck/recorder"
 )
 
-// playlist is what RFC 8216 has to say of one HLS output: all segments so far (an
-// EVENT playlist), and the last few (a live one). It belongs to one goroutine.
+// playlist keeps the two playlists of one HLS output: all segments so far (an EVENT
+// playlist), and the last few (a live one). It belongs to one goroutine.
 type playlist struct {
-	dir    string // of the output
-	spec   recorder.SegmentOutput
-	target int // seconds
-	all    strings.Builder
-	recent []string // the last entries
-	count  int64
+	dir   string // of the output
+	spec  recorder.SegmentOutput
+	list  recorder.MediaPlaylist
+	text  strings.Builder // of its entries
+	count int64
+	cut   bool // the next segment does not follow from the last
 }
 
-// newPlaylist fixes the target duration, which must never change (§4.3.3.1): no
-// segment is longer when it is rounded as the RFC says.
-func newPlaylist(dir string, spec recorder.SegmentOutput) *playlist {
-	return &playlist{dir: dir, spec: spec, target: int(math.Ceil(spec.Aim().Seconds()))}
+// newPlaylist begins with what earlier parts listed, if there is any. The target
+// duration never changes (RFC 8216 §4.3.3.1).
+func newPlaylist(dir string, spec recorder.SegmentOutput, earlier recorder.MediaPlaylist) *playlist {
+	p := &playlist{dir: dir, spec: spec, list: recorder.MediaPlaylist{Event: true, Target: spec.Target()}}
+	for _, e := range earlier.Entries {
+		p.append(e)
+	}
+	p.cut = p.count > 0
+	return p
+}
+
+// readEarlier reads the playlist that an output goes on in.
+func readEarlier(o recorder.Output) (recorder.MediaPlaylist, error) {
+	if o.Earlier == "" {
+		return recorder.MediaPlaylist{}, nil
+	}
+	list, err := recorder.ReadPlaylist(o.Earlier)
+	if err == nil && list.Target != o.Segments.Target() {
+		err = recorder.Errorf(recorder.CodeInvalid, "its target duration is %d s", list.Target)
+	}
+	if err != nil {
+		return list, recorder.Errorf(recorder.CodeInvalid, "output %s: the earlier playlist: %w", o.ID, err)
+	}
+	return list, nil
 }
 
 // add lists a segment. begin and end are media times, at the wall clock's time of begin.
 func (p *playlist) add(name string, begin, end time.Duration, at time.Time) {
 	// Each end is rounded, not each length, so that hours of lengths add up.
 	length := end.Round(time.Millisecond) - begin.Round(time.Millisecond)
-	entry := fmt.Sprintf("#EXT-X-PROGRAM-DATE-TIME:%s\n#EXTINF:%.3f,\n%s\n",
-		at.UTC().Format("2006-01-02T15:04:05.000Z07:00"), length.Seconds(), p.uri(name))
-	p.all.WriteString(entry)
-	p.recent = append(p.recent, entry)
-	if n := len(p.recent) - recorder.LiveSegments; n > 0 {
-		p.recent = slices.Delete(p.recent, 0, n)
-	}
-	p.count++
+	p.append(recorder.PlaylistEntry{Name: p.seen(name), At: at, Length: length, Cut: p.cut})
+	p.cut = false
 }
 
-// uri gives a segment's address, seen from the playlist.
-func (p *playlist) uri(name string) string {
+func (p *playlist) append(e recorder.PlaylistEntry) {
+	p.text.WriteString(e.Text())
+	p.count++
+	p.list.Entries = append(p.list.Entries, e)
+}
+
+// seen gives a segment's name, seen from the playlist.
+func (p *playlist) seen(name string) string {
 	rel, err := filepath.Rel(path.Dir(p.spec.PlaylistName), name)
 	if err != nil {
-		rel = name // both are relative paths: there always is a way
+		return name // both are relative paths: there always is a way
 	}
-	return (&url.URL{Path: filepath.ToSlash(rel)}).String()
+	return filepath.ToSlash(rel)
 }
 
 // write replaces the playlists.
 func (p *playlist) write(ended bool) error {
-	if err := p.replace(p.spec.PlaylistName, 0, "#EXT-X-PLAYLIST-TYPE:EVENT\n", p.all.String(), ended); err != nil {
+	p.list.Ended = ended
+	if err := p.replace(p.spec.PlaylistName, p.list.Wrap(p.text.String())); err != nil {
 		return err
 	}
 	if p.spec.LivePlaylistName == "" {
 		return nil
 	}
-	return p.replace(p.spec.LivePlaylistName, p.count-int64(len(p.recent)), "", strings.Join(p.recent, ""), ended)
+	return p.replace(p.spec.LivePlaylistName, p.list.Latest().Text())
 }
 
-func (p *playlist) replace(name string, first int64, kind, entries string, ended bool) error {
-	text := fmt.Sprintf("#EXTM3U\n#EXT-X-VERSION:3\n%s#EXT-X-TARGETDURATION:%d\n#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-INDEPENDENT-SEGMENTS\n%s",
-		kind, p.target, first, entries)
-	if ended {
-		text += "#EXT-X-ENDLIST\n"
-	}
+func (p *playlist) replace(name, text string) error {
 	return writeWhole(filepath.Join(p.dir, filepath.FromSlash(name)), []byte(text))
 }
 

@@ -40,7 +40,7 @@ type segmenter struct {
 
 func newSegmenter(out *segmentOutput) *segmenter {
 	return &segmenter{
-		out: out, ts: out.ts, list: newPlaylist(out.dir, out.spec), aim: out.spec.Aim(),
+		out: out, ts: out.ts, list: newPlaylist(out.dir, out.spec, out.earlier), aim: out.spec.Aim(),
 		slack: halfFrame(out.fps), buf: bufio.NewWriterSize(nil, 64<<10),
 	}
 }

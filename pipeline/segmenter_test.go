@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
 )
 
 func TestInterleaver(t *testing.T) {
@@ -85,7 +86,7 @@ func testFrame(c codec, at time.Duration, key bool) frame {
 func newTestSegmenter(t *testing.T, codecs ...codec) (*segmenter, string) {
 	t.Helper()
 	dir := t.TempDir()
-	ts, err := newTSWriter(codecs)
+	ts, err := newTSWriter(codecs, false)
 	require.NoError(t, err)
 	out := &segmentOutput{
 		ts: ts, dir: dir, fps: 10, codecs: codecs, log: zap.NewNop(),
@@ -151,6 +152,48 @@ func TestSegmenterWithLatePictures(t *testing.T) {
 	}
 }
 
+// A later part lists what earlier ones recorded, and then its own.
+func TestSegmenterGoesOn(t *testing.T) {
+	earlier := recorder.MediaPlaylist{Event: true, Target: 1, Ended: true}
+	for n := range 6 {
+		earlier.Entries = append(earlier.Entries, recorder.PlaylistEntry{
+			Name: fmt.Sprintf("s_%05d.ts", n), At: time.Unix(1_600_000_000+int64(n), 0), Length: time.Second, Cut: n == 1,
+		})
+	}
+	before, list := newTestSegmenter(t, codecAAC)
+	out := before.out
+	out.spec.FilenamePrefix, out.spec.LivePlaylistName = "s.part3", "live.m3u8"
+	var err error
+	out.earlier, err = readEarlier(recorder.Output{Earlier: earlier.Text(), Segments: out.spec})
+	require.NoError(t, err)
+	s := newSegmenter(out)
+	t.Cleanup(s.abandon)
+	for at := time.Duration(0); at < 2500*time.Millisecond; at += time.Second / 50 {
+		require.NoError(t, s.take(testFrame(codecAAC, at, true)))
+	}
+	require.False(t, recordertest.ReadPlaylist(t, list).Ended)
+	require.NoError(t, s.finish())
+	all, live := recordertest.ReadPlaylist(t, list), recordertest.ReadPlaylist(t, filepath.Join(filepath.Dir(list), "live.m3u8"))
+	require.True(t, all.Ended && live.Ended)
+	require.Len(t, all.Segments, 9)
+	for n, e := range earlier.Entries {
+		require.Equal(t, recordertest.PlaylistSegment{Name: e.Name, Duration: e.Length, At: e.At.UTC(), Cut: e.Cut}, all.Segments[n])
+	}
+	own := all.Segments[6:]
+	require.Equal(t, "s.part3_00006.ts", own[0].Name)
+	require.Equal(t, []bool{true, false, false}, []bool{own[0].Cut, own[1].Cut, own[2].Cut})
+	require.Equal(t, out.startedAt().UTC(), own[0].At)
+	require.Equal(t, all.Segments[4:], live.Segments)
+	require.Equal(t, []int64{4, 1}, []int64{live.Sequence, live.Cuts})
+	require.EqualValues(t, 3, out.total.Files, "its own")
+
+	out.spec.SegmentDuration = recorder.Duration(2 * time.Second)
+	_, err = readEarlier(recorder.Output{Earlier: earlier.Text(), Segments: out.spec})
+	require.ErrorContains(t, err, "target duration is 1 s")
+	_, err = readEarlier(recorder.Output{Earlier: "x", Segments: out.spec})
+	require.Equal(t, recorder.CodeInvalid, recorder.CodeOf(err))
+}
+
 func TestSegmenterWithoutADisk(t *testing.T) {
 	s, list := newTestSegmenter(t, codecAAC)
 	require.NoError(t, s.take(testFrame(codecAAC, 0, true)))
@@ -193,12 +236,13 @@ func TestSegmentsOnASlowDisk(t *testing.T) {
 }
 
 func TestTransportStreamStandsAlone(t *testing.T) {
-	w, err := newTSWriter([]codec{codecH264, codecAAC})
+	w, err := newTSWriter([]codec{codecH264, codecAAC}, true)
 	require.NoError(t, err)
 	var counters [1 << 13]int
 	for i := range counters {
 		counters[i] = -1
 	}
+	var fresh []int
 	for n := range 3 {
 		var out bytes.Buffer
 		at := 26*time.Hour + 30*time.Minute + time.Duration(n)*time.Minute // across the wrap of the clock
@@ -223,6 +267,9 @@ func TestTransportStreamStandsAlone(t *testing.T) {
 			case 188:
 				require.Equal(t, 0x1000, pid, "then the PMT")
 			}
+			if data[i+3]&0x20 != 0 && data[i+4] > 0 && data[i+5]&0x80 != 0 {
+				fresh = append(fresh, pid)
+			}
 			if data[i+3]&0x10 == 0 {
 				continue // no payload, no count
 			}
@@ -233,6 +280,7 @@ func TestTransportStreamStandsAlone(t *testing.T) {
 			counters[pid] = counter
 		}
 	}
+	require.Equal(t, []int{pidVideo, pidAudio}, fresh, "each stream is marked once where it begins anew")
 }
 
 func TestMalformedPackets(t *testing.T) {

@@ -22,6 +22,7 @@ const maxImages = 2
 type imageOutput struct {
 	id, dir   string
 	spec      recorder.ImageOutput
+	before    int64            // pictures of earlier parts
 	startedAt func() time.Time // valid once there is a picture
 	unit      *unit
 	src       *app.Source
@@ -60,7 +61,7 @@ func (p *Pipeline) newImageOutput(o recorder.Output) (*imageOutput, error) {
 		return nil, err
 	}
 	return &imageOutput{
-		id: o.ID, dir: o.Dir, spec: s, startedAt: p.beganAt, unit: u, src: u.source("picture"), sink: u.sink("sink"), log: p.log,
+		id: o.ID, dir: o.Dir, spec: s, before: o.Before, startedAt: p.beganAt, unit: u, src: u.source("picture"), sink: u.sink("sink"), log: p.log,
 		slack: halfFrame(opts.Framerate), limit: uint64(maxImages*opts.Width*opts.Height*3/2) - 1, //nolint:gosec // positive
 		failed: make(chan struct{}), done: make(chan struct{}), total: recorder.OutputSeries{ID: o.ID},
 	}, nil
@@ -151,7 +152,7 @@ func (i *imageOutput) name(at time.Duration) string {
 	default:
 		i.mu.Lock()
 		defer i.mu.Unlock()
-		return fmt.Sprintf("%s_%05d%s", i.spec.FilenamePrefix, i.total.Files, recorder.ExtImage)
+		return fmt.Sprintf("%s_%05d%s", i.spec.FilenamePrefix, i.before+i.total.Files, recorder.ExtImage)
 	}
 }
 

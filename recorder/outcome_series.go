@@ -42,15 +42,21 @@ func (r *Recording) results() []result {
 func (l *life) series() []Output {
 	var outs []Output
 	at := time.Unix(0, l.rec.CreatedAt)
-	for i, o := range l.job.Segments {
-		o = ResolveSegments(l.job, o, at, l.rec.Part)
+	for i := range l.job.Segments {
+		o := l.rec.SegmentsOf(l.job, i)
 		o.Storage = Storage{}
-		outs = append(outs, Output{ID: SegmentsDir(i), Kind: KindSegments, Dir: filepath.Join(l.task.Dir, SegmentsDir(i)), Segments: o})
+		out := Output{ID: SegmentsDir(i), Kind: KindSegments, Dir: filepath.Join(l.task.Dir, SegmentsDir(i)), Segments: o}
+		if i < len(l.task.Playlists) {
+			out.Earlier = l.task.Playlists[i]
+		}
+		outs = append(outs, out)
 	}
 	for i, o := range l.job.Images {
 		o = ResolveImages(l.job, o, at, l.rec.Part)
 		o.Storage = Storage{}
-		outs = append(outs, Output{ID: ImagesDir(i), Kind: KindImages, Dir: filepath.Join(l.task.Dir, ImagesDir(i)), Images: o})
+		outs = append(outs, Output{
+			ID: ImagesDir(i), Kind: KindImages, Dir: filepath.Join(l.task.Dir, ImagesDir(i)), Images: o, Before: l.rec.imagesBefore(i),
+		})
 	}
 	return outs
 }
@@ -139,8 +145,8 @@ type listed struct {
 	duration time.Duration
 }
 
-// endPlaylist appends the end that a playlist lacks, and answers what it names:
-// nothing when it cannot be read.
+// endPlaylist appends the end that a playlist lacks, and answers what it names of
+// its last part: nothing when it cannot be read.
 func endPlaylist(path string) listed {
 	var l listed
 	text, err := os.ReadFile(path) //nolint:gosec // within the recording's own directory
@@ -149,7 +155,10 @@ func endPlaylist(path string) listed {
 	}
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for lines.Scan() {
-		length, ok := strings.CutPrefix(lines.Text(), "#EXTINF:")
+		if lines.Text() == tagCut {
+			l = listed{} // so far it is what another part recorded
+		}
+		length, ok := strings.CutPrefix(lines.Text(), tagLength)
 		if !ok {
 			continue
 		}
@@ -161,12 +170,11 @@ func endPlaylist(path string) listed {
 		l.segments++
 		l.duration += time.Duration(math.Round(seconds * float64(time.Second)))
 	}
-	const end = "#EXT-X-ENDLIST\n"
-	if bytes.HasSuffix(text, []byte(end)) {
+	if bytes.HasSuffix(text, []byte(TagEnd)) {
 		return l
 	}
 	// Whoever uploads it meanwhile must see the old or the new one.
-	if os.WriteFile(path+PartSuffix, append(text, end...), 0o644) == nil { //nolint:gosec // media is for other users' eyes too
+	if os.WriteFile(path+PartSuffix, append(text, TagEnd...), 0o644) == nil { //nolint:gosec // media is for other users' eyes too
 		_ = os.Rename(path+PartSuffix, path) // without an end it plays as well
 	}
 	return l

@@ -268,8 +268,8 @@ func (r *Recording) begin(job Job) {
 		r.Files = append(r.Files, file)
 	}
 	at, fresh := time.Unix(0, r.CreatedAt), Series{State: FileRecording}
-	for _, o := range job.Segments {
-		o = ResolveSegments(job, o, at, r.Part)
+	for i := range job.Segments {
+		o := r.SegmentsOf(job, i)
 		r.Segments = append(r.Segments, SegmentsResult{PlaylistName: o.PlaylistName, LivePlaylistName: o.LivePlaylistName, Series: fresh})
 	}
 	for _, o := range job.Images {

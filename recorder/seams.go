@@ -248,6 +248,8 @@ type Output struct {
 	// Earlier is the text of the playlist that segments continue, after a discontinuity;
 	// "" for none.
 	Earlier string
+	// Before is how many images earlier parts have taken, where the numbers go on.
+	Before int64
 	// GiveUp ends a stream that failed for so long without a break; 0 is never.
 	GiveUp time.Duration
 }

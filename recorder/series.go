@@ -67,6 +67,9 @@ type SegmentsResult struct {
 	LivePlaylistLocation string `json:"live_playlist_location,omitempty"`
 	SegmentCount         int64  `json:"segment_count"`
 	Duration             int64  `json:"duration,omitempty"` // ns
+	// Continued says of an earlier part that a later one lists these segments in the
+	// playlists as well, and sees to them.
+	Continued bool `json:"continued,omitempty"`
 	Series
 }
 

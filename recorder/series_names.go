@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"cmp"
+	"math"
 	"path"
 	"strings"
 	"time"
@@ -25,6 +26,10 @@ const (
 func (o SegmentOutput) Aim() time.Duration {
 	return cmp.Or(o.SegmentDuration.Std(), DefaultSegmentDuration)
 }
+
+// Target is EXT-X-TARGETDURATION, in seconds: no segment is longer when it is rounded
+// as RFC 8216 §4.3.3.1 says.
+func (o SegmentOutput) Target() int { return int(math.Ceil(o.Aim().Seconds())) }
 
 // Interval gives CaptureInterval or its default.
 func (o ImageOutput) Interval() time.Duration {

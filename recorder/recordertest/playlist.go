@@ -21,6 +21,7 @@ type Playlist struct {
 	Version     int
 	Target      time.Duration
 	Sequence    int64 // number of the first segment
+	Cuts        int64 // discontinuities before the first segment
 	Type        string
 	Independent bool
 	Ended       bool
@@ -32,6 +33,7 @@ type PlaylistSegment struct {
 	Name     string // as it would be on disk: not escaped
 	Duration time.Duration
 	At       time.Time // EXT-X-PROGRAM-DATE-TIME
+	Cut      bool      // EXT-X-DISCONTINUITY
 }
 
 // Duration is that of all segments.
@@ -115,13 +117,13 @@ func (r *playlistReader) line(line string) error {
 }
 
 func (r *playlistReader) tag(tag, value string) (err error) {
-	inSegment := tag == "#EXTINF" || tag == "#EXT-X-PROGRAM-DATE-TIME"
+	inSegment := tag == "#EXTINF" || tag == "#EXT-X-PROGRAM-DATE-TIME" || tag == "#EXT-X-DISCONTINUITY"
 	if !inSegment {
 		if r.seen[tag] {
 			return fmt.Errorf("§4.1: twice")
 		}
-		if tag != "#EXT-X-ENDLIST" && len(r.list.Segments) > 0 {
-			return fmt.Errorf("comes after the first segment")
+		if tag != "#EXT-X-ENDLIST" && (len(r.list.Segments) > 0 || r.next != (PlaylistSegment{})) {
+			return fmt.Errorf("§4.3.3.3 and others: comes after the first segment, or what belongs to it")
 		}
 	}
 	r.seen[tag] = true
@@ -134,6 +136,13 @@ func (r *playlistReader) tag(tag, value string) (err error) {
 		r.list.Target = time.Duration(seconds) * time.Second
 	case "#EXT-X-MEDIA-SEQUENCE":
 		r.list.Sequence, err = strconv.ParseInt(value, 10, 64)
+	case "#EXT-X-DISCONTINUITY-SEQUENCE":
+		r.list.Cuts, err = strconv.ParseInt(value, 10, 64)
+	case "#EXT-X-DISCONTINUITY":
+		if r.next.Cut || value != "" {
+			return fmt.Errorf("§4.3.2.3: with a value, or twice")
+		}
+		r.next.Cut = true
 	case "#EXT-X-PLAYLIST-TYPE":
 		r.list.Type = value
 		if value != "EVENT" && value != "VOD" {
@@ -179,7 +188,7 @@ func (r *playlistReader) uri(line string) error {
 	if !r.timed || r.names[u.Path] {
 		return fmt.Errorf("§4.3.2.1: without EXTINF, or twice")
 	}
-	if n := len(r.list.Segments); n > 0 && !r.next.At.IsZero() {
+	if n := len(r.list.Segments); n > 0 && !r.next.At.IsZero() && !r.next.Cut {
 		before := r.list.Segments[n-1]
 		if off := r.next.At.Sub(before.At.Add(before.Duration)).Abs(); off > 2*time.Millisecond {
 			return fmt.Errorf("EXT-X-PROGRAM-DATE-TIME is %v off the end of the segment before", off)
@@ -198,9 +207,9 @@ func (r *playlistReader) end() error {
 		return fmt.Errorf("§4.3.3.1: no EXT-X-TARGETDURATION")
 	case !r.seen["#EXT-X-MEDIA-SEQUENCE"]:
 		return fmt.Errorf("no EXT-X-MEDIA-SEQUENCE: a player may take the first segment for number 0")
-	case r.timed || !r.next.At.IsZero():
+	case r.next != (PlaylistSegment{}):
 		return fmt.Errorf("§4.3.2.1: the last EXTINF has no URI")
-	case r.list.Type != "" && r.list.Sequence != 0:
+	case r.list.Type != "" && r.list.Sequence+r.list.Cuts != 0:
 		return fmt.Errorf("§6.2.1: an EVENT playlist must not lose segments")
 	}
 	return nil
