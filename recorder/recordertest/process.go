@@ -124,6 +124,18 @@ func CommandLines(processes []Process) string {
 	return text.String()
 }
 
+// ProcessorTicks is how long a process used the processors, in hundredths of a second.
+func ProcessorTicks(pid int) int {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return user + system
+}
+
 // DisplayOf gives the number of the X display a process listens for. With
 // -displayfd Xvfb makes no lock, so its socket tells (proc_net(5): the inode is
 // the seventh column, the path the eighth).

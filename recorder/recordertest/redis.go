@@ -18,6 +18,7 @@ type Redis struct {
 	dir  string
 	addr string
 	args []string
+	env  []string
 	cmd  *exec.Cmd
 }
 
@@ -33,6 +34,11 @@ func WithAppendOnly() RedisOption {
 // WithRedisArgs hands further arguments to redis-server.
 func WithRedisArgs(args ...string) RedisOption {
 	return func(r *Redis) { r.args = append(r.args, args...) }
+}
+
+// WithRedisEnv adds to redis-server's environment.
+func WithRedisEnv(env ...string) RedisOption {
+	return func(r *Redis) { r.env = append(r.env, env...) }
 }
 
 // StartRedis starts redis-server and waits until it answers. It is killed, by
@@ -90,6 +96,7 @@ func (r *Redis) start() error {
 		"--bind", host, "--port", port, "--dir", r.dir, "--save", "", "--logfile", log, "--daemonize", "no",
 	}, r.args...)
 	cmd := exec.Command("redis-server", args...)
+	cmd.Env = append(os.Environ(), r.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err

@@ -54,9 +54,15 @@ func StartS3(t testing.TB) *S3 {
 	require.NoError(t, l.Close())
 	s.Restart()
 	t.Cleanup(s.Kill)
-	_, err = s.client().CreateBucket(context.Background(), &s3.CreateBucketInput{Bucket: &s.Bucket})
-	require.NoError(t, err)
+	s.MakeBucket()
 	return s
+}
+
+// MakeBucket makes Bucket.
+func (s *S3) MakeBucket() {
+	s.t.Helper()
+	_, err := s.client().CreateBucket(context.Background(), &s3.CreateBucketInput{Bucket: &s.Bucket})
+	require.NoError(s.t, err)
 }
 
 // Restart starts the server again after Kill: same port, same objects.

@@ -107,7 +107,7 @@ func (h *home) renderer() recordertest.Process {
 			if !strings.Contains(p.Command, "--type=renderer") {
 				continue
 			}
-			used := processorTicks(p.PID)
+			used := recordertest.ProcessorTicks(p.PID)
 			if at, known := before[p.PID]; !known {
 				before[p.PID] = used
 			} else if used >= at+awhile {

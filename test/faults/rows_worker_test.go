@@ -1,0 +1,123 @@
+package faults
+
+import (
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
+)
+
+// denseRate makes a part of 5 MiB, the least that S3 takes, in about five seconds.
+const denseRate = 8000
+
+// onePart is what a lost disk may cost beside the time until another worker records:
+// the part that was not full yet.
+const onePart = 5 << 20 * 8 * time.Second / (denseRate * 1000)
+
+// workerRows take workers away.
+func workerRows() []row {
+	return []row{
+		{name: "the worker", done: "kill -9, started again 2 s later", play: func(s *stage) {
+			s.at(breakAt)
+			s.w1.kill()
+			s.at(breakAt + 2*time.Second)
+			s.w1.start()
+			s.stopAt(stopAt)
+		}},
+		{
+			name: "the node", done: "kill -9 of all it runs, its disk is lost, it never comes back", short: true,
+			bound: 10*time.Second + onePart, why: "at most one upload part of 5 MiB and 10 s",
+			set: func(s *stage) { s.dense(denseRate) },
+			play: func(s *stage) {
+				s.at(2 * breakAt)
+				s.w1.lose()
+				s.stopAt(2*breakAt + 14*time.Second)
+			},
+		},
+		{name: "the node restarts", done: "kill -9 of all it runs, started again 15 s later with its disk", play: func(s *stage) {
+			s.at(breakAt)
+			s.w1.vanish()
+			s.at(breakAt + 15*time.Second)
+			s.w1.start()
+			s.stopAt(breakAt + 22*time.Second)
+		}},
+		{name: "the worker hangs", done: "SIGSTOP, SIGCONT 60 s later", play: func(s *stage) {
+			s.at(breakAt)
+			s.w1.signal(syscall.SIGSTOP)
+			s.at(breakAt + 60*time.Second)
+			s.w1.signal(syscall.SIGCONT)
+			s.stopAt(breakAt + 70*time.Second)
+		}},
+		{name: "the node hangs", done: "SIGSTOP of all it runs, SIGCONT 20 s later", play: func(s *stage) {
+			s.at(breakAt)
+			s.w1.freeze(syscall.SIGSTOP)
+			s.at(breakAt + 20*time.Second)
+			s.w1.freeze(syscall.SIGCONT)
+			s.stopAt(breakAt + 30*time.Second)
+		}},
+		{name: "the worker drains", done: "SIGTERM; the recording goes on to the stop", play: func(s *stage) {
+			s.at(breakAt)
+			s.w1.signal(syscall.SIGTERM)
+			s.stopAt(stopAt)
+			s.awaitEnd(most)
+			s.w1.ended(30 * time.Second)
+		}},
+		{
+			name: "the worker drains at once", done: "SIGTERM, a second one 1 s later",
+			ends: []recorder.EndReason{recorder.EndDrained},
+			play: func(s *stage) {
+				s.at(breakAt)
+				s.w1.signal(syscall.SIGTERM)
+				s.at(breakAt + time.Second)
+				s.w1.signal(syscall.SIGTERM)
+				s.stopped = time.Now()
+				s.w1.ended(30 * time.Second)
+			},
+		},
+		{
+			name: "the worker, uploading", done: "stop, kill -9 while the rest is uploaded over a slow network, started again 2 s later",
+			set: func(s *stage) { s.dense(3000) },
+			play: func(s *stage) {
+				s.at(breakAt)
+				s.w1.store.slow("100")
+				s.stopAt(stopAt)
+				s.awaitUpload(s.w1, 30*time.Second)
+				s.w1.kill()
+				s.w1.store.heal()
+				time.Sleep(2 * time.Second)
+				s.w1.start()
+			},
+		},
+	}
+}
+
+// freeze sends a signal to everything that the node runs.
+func (n *node) freeze(sig syscall.Signal) {
+	n.s.Helper()
+	for _, p := range n.s.look(n.tmp) {
+		_ = syscall.Kill(p.PID, sig)
+	}
+}
+
+// awaitUpload waits until the recording is over and a request that uploads is under way.
+func (s *stage) awaitUpload(n *node, limit time.Duration) {
+	s.Helper()
+	s.await("the end of the recording", limit, func(rec recorder.Recording) bool { return rec.Status == recorder.StatusEnding && rec.EndedAt > 0 })
+	for deadline := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
+		for _, r := range n.faults.Requests() {
+			if r.Status == 0 && r.Method == http.MethodPut {
+				return
+			}
+		}
+		require.True(s, time.Now().Before(deadline), "something is uploaded: %v", lastRequests(n.faults))
+	}
+}
+
+func lastRequests(p *recordertest.S3Proxy) []recordertest.S3Request {
+	all := p.Requests()
+	return all[max(0, len(all)-5):]
+}
