@@ -1,12 +1,8 @@
 package main
 
 import (
-	"cmp"
-	"context"
-	"errors"
 	"fmt"
-	"os/signal"
-	"syscall"
+	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -22,112 +18,140 @@ func (a *app) spoolCommand() *cobra.Command {
 		Short: "See and deliver what interrupted recordings left in the spool",
 		Long: `See and deliver what interrupted recordings left in the spool. A worker delivers
 its own when it starts; these verbs are for what "record" left, and for machines
-whose worker will not come back.`,
+whose worker will not come back. Neither deletes what is not delivered.`,
 	}
 	cmd.AddCommand(a.spoolListCommand(), a.spoolPushCommand())
 	return cmd
 }
 
 func (a *app) spoolListCommand() *cobra.Command {
-	return &cobra.Command{
+	var olderThan time.Duration
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "ls",
-		Short: "List recordings in the spool that no running process works on",
-		Args:  argsExactly(0, "no arguments"),
+		Short: "List what is in the spool, oldest first",
+		Long: `List what is in the spool, oldest first: one entry for each part of a recording.
+Its age is counted from the last write to its media. The states:
+
+  running    a process records or delivers it
+  left       nobody works on it: a worker on this spool, or "spool push", delivers it
+  ORPHAN     left for longer than worker.spool_orphan_age (1h)
+  untold     delivered, but its job does not know yet
+  DAMAGED    cannot be read; it is kept as it is`,
+		Args: argsExactly(0, "no arguments"),
 		RunE: func(_ *cobra.Command, _ []string) error {
-			entries, err := a.spoolLeft(upload.Options{})
+			spool, err := upload.NewSpool(a.config.Spool, upload.Options{})
 			if err != nil {
 				return err
 			}
-			t := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
-			fmt.Fprintln(t, "ID\tSTATUS\tSOURCE\tSINCE\tWORKER\tDIRECTORY")
-			for _, e := range entries {
-				task := e.Task()
-				rec := task.Recording
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", rec.ID, rec.Status, source(rec),
-					time.Unix(0, rec.CreatedAt).Format(time.DateTime), rec.Worker, task.Dir)
-				err = errors.Join(err, e.Close())
+			lines, err := a.spoolLines(spool, olderThan, time.Now())
+			if err != nil {
+				return err
 			}
-			return errors.Join(t.Flush(), err)
+			if asJSON {
+				return printJSON(a.out, lines)
+			}
+			return a.printSpool(lines)
 		},
 	}
-}
-
-func (a *app) spoolPushCommand() *cobra.Command {
-	var all bool
-	var outputDir string
-	cmd := &cobra.Command{
-		Use:   "push",
-		Short: "Deliver them: to where they were meant to go",
-		Args:  argsExactly(0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
-			defer stop()
-			return a.spoolPush(ctx, outputDir, all)
-		},
-	}
-	cmd.Flags().BoolVar(&all, "all", false, "also what belongs to workers; their jobs learn of it when the worker is back")
-	cmd.Flags().StringVar(&outputDir, "output-dir", "", "where files go that name no storage (default: the configuration's)")
+	cmd.Flags().DurationVar(&olderThan, "older-than", 0, "only what was not written to for so long, such as 10m")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
 	return cmd
 }
 
-func (a *app) spoolLeft(opts upload.Options) ([]recorder.SpoolEntry, error) {
-	spool, err := upload.NewSpool(a.config.Spool, opts)
+// The states of an entry.
+const (
+	entryRunning = "running"
+	entryLeft    = "left"
+	entryOrphan  = "ORPHAN"
+	entryUntold  = "untold"
+	entryDamaged = "DAMAGED"
+)
+
+// spoolLine is what `spool ls` says of an entry.
+type spoolLine struct {
+	ID        string          `json:"id"`
+	Part      int             `json:"part,omitempty"`
+	Attempt   int             `json:"attempt,omitempty"`
+	Worker    string          `json:"worker,omitempty"`
+	Source    string          `json:"source,omitempty"`
+	Status    recorder.Status `json:"status,omitempty"`
+	State     string          `json:"state"`
+	WrittenAt int64           `json:"written_at"` // ns since the Unix epoch
+	Age       string          `json:"age"`
+	// Undelivered is in bytes.
+	Undelivered int64  `json:"undelivered_bytes"`
+	Error       string `json:"error,omitempty"` // the last one
+	Directory   string `json:"directory"`
+}
+
+func (a *app) spoolLines(spool *upload.Spool, olderThan time.Duration, now time.Time) ([]spoolLine, error) {
+	held, err := spool.Survey()
 	if err != nil {
 		return nil, err
 	}
-	return spool.Left()
-}
-
-func (a *app) spoolPush(ctx context.Context, outputDir string, all bool) error {
-	storage, err := a.storage(outputDir)
-	if err != nil {
-		return err
-	}
-	log := a.logger(a.err, recorder.Scrubber{})
-	opts, err := a.spoolOptions(storage, log)
-	if err != nil {
-		return err
-	}
-	entries, err := a.spoolLeft(opts)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		rec := e.Task().Recording
-		if rec.Worker != "" && !all {
-			fmt.Fprintf(a.out, "%s: left to worker %s (--all delivers it now)\n", rec.ID, rec.Worker)
-			err = errors.Join(err, e.Close())
-			continue
+	var lines []spoolLine
+	for _, h := range held {
+		age := now.Sub(h.Written)
+		if age < olderThan {
+			break // they are sorted
 		}
-		err = errors.Join(err, a.push(ctx, e))
+		rec := h.Task.Recording
+		line := spoolLine{
+			ID: h.Task.Job.ID, Part: rec.Part, Attempt: rec.Attempt, Worker: rec.Worker, Source: source(rec), Status: rec.Status,
+			State: entryLeft, WrittenAt: h.Written.UnixNano(), Age: age.Round(time.Second).String(), Undelivered: h.Undelivered,
+			Error: lastError(rec), Directory: h.Task.Dir,
+		}
+		switch {
+		case h.Damaged != nil:
+			line.State, line.Error = entryDamaged, h.Damaged.Error()
+		case spool.Busy(h.Task.Dir):
+			line.State = entryRunning
+		case h.Undelivered == 0:
+			line.State = entryUntold
+		case age >= a.config.Worker.SpoolOrphanAge:
+			line.State = entryOrphan
+		}
+		lines = append(lines, line)
 	}
-	return err
+	return lines, nil
 }
 
-// push delivers one entry. What belongs to a worker stays as an entry without
-// media, so that the worker can end the job.
-func (a *app) push(ctx context.Context, e recorder.SpoolEntry) error {
-	task := e.Task()
-	rec := task.Recording
-	if rec.EndedAt == 0 {
-		rec = recorder.Salvage(rec, task.Dir, recorder.Errorf(recorder.CodeChildDied,
-			"the recording was interrupted; this is what there was until then"), recorder.EndChildDied, time.Now().UnixNano())
-	}
-	rec = e.Deliver(ctx, rec, func(recorder.Recording) {})
+// lastError is what keeps an output from its storage, or what ended the recording.
+func lastError(rec recorder.Recording) string {
 	for _, f := range rec.Files {
-		fmt.Fprintf(a.out, "%s: %s %s %s\n", rec.ID, f.State, f.Location, f.Error)
+		if f.Error != "" && f.State != recorder.FileDelivered {
+			return f.Error
+		}
 	}
-	for _, r := range rec.Segments {
-		fmt.Fprintf(a.out, "%s: %s %s %s\n", rec.ID, r.State, cmp.Or(r.PlaylistLocation, r.PlaylistName), r.Error)
+	for _, s := range seriesOf(rec) {
+		if s.Error != "" && s.State != recorder.FileDelivered {
+			return s.Error
+		}
 	}
-	for _, r := range rec.Images {
-		fmt.Fprintf(a.out, "%s: %s %d images %s %s\n", rec.ID, r.State, r.ImageCount, r.FilenamePrefix, r.Error)
+	if rec.Error != nil {
+		return rec.Error.Message
 	}
-	if !rec.Settled() {
-		return errors.Join(e.Close(), recorder.Errorf(recorder.CodeUpload, "%s was not delivered: the spool keeps it", rec.ID))
+	return ""
+}
+
+func seriesOf(rec recorder.Recording) []recorder.Series {
+	var all []recorder.Series
+	for _, s := range rec.Segments {
+		all = append(all, s.Series)
 	}
-	if rec.Worker != "" {
-		return e.Close()
+	for _, s := range rec.Images {
+		all = append(all, s.Series)
 	}
-	return e.Free()
+	return all
+}
+
+func (a *app) printSpool(lines []spoolLine) error {
+	t := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "ENTRY\tSTATE\tAGE\tUNDELIVERED\tSTATUS\tWORKER\tSOURCE\tLAST ERROR")
+	for _, l := range lines {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", filepath.Base(l.Directory), l.State, l.Age, humanBytes(l.Undelivered),
+			l.Status, l.Worker, l.Source, l.Error)
+	}
+	return t.Flush()
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"tapedeck/recorder"
 )
 
@@ -108,4 +110,13 @@ func (s *Spool) Take(dir string) (recorder.SpoolEntry, error) {
 		return nil, err
 	}
 	return e, err
+}
+
+// Busy reports whether a process works on an entry, or still writes its media. It asks
+// by trying the lock, which for that moment nobody else gets.
+func (s *Spool) Busy(dir string) bool {
+	lock := flock.New(filepath.Join(dir, lockFile), flock.SetFlag(os.O_RDWR))
+	defer lock.Close()
+	free, err := lock.TryLock()
+	return (err == nil && !free) || stillRecorded(dir)
 }
