@@ -54,7 +54,7 @@ func (a *app) serve(cmd *cobra.Command) error {
 	log := a.logger(a.err, recorder.NewScrubber(recorder.Job{}, a.config.secrets()...))
 	ctx, _, stopSignals := drainSignals(cmd.Context(), log)
 	defer stopSignals()
-	q, err := a.awaitQueue(ctx, "", log)
+	q, err := a.awaitQueue(ctx, "", nil, log)
 	if q == nil {
 		return err
 	}

@@ -121,7 +121,8 @@ func TestWorkerWaitsForRedis(t *testing.T) {
 	address := free.Addr().String()
 	require.NoError(t, free.Close())
 	t.Setenv("TAPEDECK_REDIS_URL", "redis://"+address)
-	t.Setenv("TAPEDECK_SPOOL", filepath.Join(diskSpool(t), "spool"))
+	s := newShelf(t)
+	s.leave("EG_left", "w1", 0)
 
 	run := func(ctx context.Context) (*output, <-chan int) {
 		errOut, ended := &output{}, make(chan int, 1)
@@ -142,8 +143,11 @@ func TestWorkerWaitsForRedis(t *testing.T) {
 	ctx, stop = context.WithCancel(soon(t))
 	log, ended = run(ctx)
 	says(log, "Redis is away")
+	require.Eventually(t, func() bool { return len(s.stored()) == 1 }, 20*time.Second, 5*time.Millisecond, "the spool needs no Redis: %s", log)
 	embedded(t, address)
 	says(log, "worker is up")
+	require.Eventually(t, func() bool { return len(s.list()) == 0 }, 20*time.Second, 10*time.Millisecond, "the entry is freed: %s", log)
+	assert.Equal(t, []string{"EG_left.mp4"}, s.stored(), "once")
 	stop()
 	assert.Zero(t, <-ended, log)
 }

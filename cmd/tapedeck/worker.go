@@ -115,11 +115,6 @@ func (a *app) workerConfig(cmd *cobra.Command, f workerFlags) error {
 }
 
 func (a *app) runWorker(ctx context.Context, hurry <-chan struct{}, storage upload.Storage, log *zap.Logger) error {
-	q, err := a.awaitQueue(ctx, a.config.Worker.ID, log)
-	if q == nil {
-		return err
-	}
-	defer q.Close()
 	opts, err := a.spoolOptions(storage, log)
 	if err != nil {
 		return err
@@ -128,6 +123,11 @@ func (a *app) runWorker(ctx context.Context, hurry <-chan struct{}, storage uplo
 	if err != nil {
 		return err
 	}
+	q, err := a.awaitQueue(ctx, a.config.Worker.ID, func() func() { return deliverMeanwhile(ctx, spool, log) }, log)
+	if q == nil {
+		return err
+	}
+	defer q.Close()
 	runner, err := a.childRunner(log)
 	if err != nil {
 		return err
@@ -164,9 +164,12 @@ const (
 )
 
 // awaitQueue tries until Redis is there: machines start in any order, and a
-// supervisor that gives up on a worker would leave its spool undelivered. The
+// supervisor that gives up on a worker would leave its spool undelivered. away begins
+// what can be done until then, which ends before the queue is used; it may be nil. The
 // queue is nil when the URL is wrong, or, without an error, when ctx ends first.
-func (a *app) awaitQueue(ctx context.Context, worker string, log *zap.Logger) (*queue.Queue, error) {
+func (a *app) awaitQueue(ctx context.Context, worker string, away func() (stop func()), log *zap.Logger) (*queue.Queue, error) {
+	stop := func() {}
+	defer func() { stop() }()
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		// The queue outlives the drain's begin: running jobs report to their end.
 		q, err := a.openQueue(context.WithoutCancel(ctx), worker, log)
@@ -174,6 +177,9 @@ func (a *app) awaitQueue(ctx context.Context, worker string, log *zap.Logger) (*
 			return q, err
 		}
 		log.Warn("Redis is away, nothing is taken until it answers", zap.Error(err), zap.Duration("next_try", pause))
+		if away != nil {
+			stop, away = away(), nil
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

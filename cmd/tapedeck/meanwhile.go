@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"tapedeck/recorder"
+	"tapedeck/recorder/upload"
+)
+
+// deliverMeanwhile delivers what earlier lives of a worker left, before there is a queue
+// to tell. The entries stay, without the media that arrived: the worker ends their jobs,
+// or tells those that ended, as it does with whatever its spool holds when it begins.
+// stop returns when nothing is delivered any more; what was cut off goes on then.
+func deliverMeanwhile(ctx context.Context, spool *upload.Spool, log *zap.Logger) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var deliveries sync.WaitGroup
+	entries, err := spool.Left()
+	if err != nil {
+		log.Error("the spool cannot be read", zap.Error(err))
+	}
+	for _, e := range entries {
+		deliveries.Go(func() {
+			if err := deliverUntold(ctx, e, log); err != nil {
+				log.Error("an entry of the spool waits for Redis", zap.String("entry", e.Task().Dir), zap.Error(err))
+			}
+		})
+	}
+	return func() {
+		cancel()
+		deliveries.Wait()
+	}
+}
+
+func deliverUntold(ctx context.Context, e recorder.SpoolEntry, log *zap.Logger) error {
+	rec := salvaged(e)
+	if err := e.Save(rec); err != nil {
+		_ = e.Close()
+		return err
+	}
+	rec = e.Deliver(ctx, rec, func(recorder.Recording) {})
+	if rec.Settled() {
+		log.Info("delivered what an earlier life left, before Redis was there", zap.String("job", rec.ID))
+	}
+	return e.Close()
+}
