@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/chromedp/cdproto"
@@ -21,6 +23,10 @@ import (
 type chrome struct {
 	*process
 	devtools *devtools
+	signed   chan struct{} // closed when it says that a signal told it to end
+	tabGone  atomic.Bool
+	judge    func()        // says why the tab is gone, once
+	mourned  chan struct{} // closed when its death is told
 }
 
 // startChrome starts the browser on an empty page and waits until it answers.
@@ -39,13 +45,28 @@ func (s *Session) startChrome(ctx context.Context, handle func(*cdproto.Message)
 		closeAll([]*os.File{commandsIn, commandsOut})
 		return nil, recorder.Errorf(recorder.CodeUnavailable, "starting Chrome: %w", err)
 	}
-	c := &chrome{devtools: newDevtools(answersIn, commandsOut, handle)}
+	c := &chrome{
+		devtools: newDevtools(answersIn, commandsOut, handle), signed: make(chan struct{}), mourned: make(chan struct{}),
+	}
+	sign := sync.OnceFunc(func() { close(c.signed) })
+	c.judge = sync.OnceFunc(func() { s.tabClosed(c) })
 	c.process, err = s.spawn(command{
 		name: "Chrome", path: s.chromePath, args: s.chromeFlags(profile), dir: s.dir,
 		// Without the keys Debian's build tells the page's viewers that it has none.
 		env: s.environment(append(s.seat(),
 			"GOOGLE_API_KEY=no", "GOOGLE_DEFAULT_CLIENT_ID=no", "GOOGLE_DEFAULT_CLIENT_SECRET=no")...),
 		files: []*os.File{commandsIn, answersOut}, dies: syscall.SIGKILL,
+		onLine: func(line string) {
+			if strings.Contains(line, signalWords) {
+				sign()
+			}
+		},
+	}, func(p *process) {
+		defer close(c.mourned)
+		if c.tabGone.Load() {
+			c.judge()
+		}
+		s.mournBrowser(p)
 	})
 	if err != nil {
 		return nil, errors.Join(err, c.devtools.close())
@@ -59,6 +80,11 @@ func (s *Session) startChrome(ctx context.Context, handle func(*cdproto.Message)
 	}
 	return c, nil
 }
+
+// signalWords is what Chrome logs when a signal ends it, before it closes its tab
+// (shutdown_signal_handlers_posix.cc). Nothing else tells this end from that of a
+// page which closes itself: the events and the exit status are the same.
+const signalWords = "Handling shutdown for signal"
 
 // seat tells Chrome where it shows and plays.
 func (s *Session) seat() []string {
@@ -158,6 +184,8 @@ func disabledFeatures() string {
 func (s *Session) chromeFlags(profile string) []string {
 	flags := []string{
 		"--remote-debugging-pipe", "--user-data-dir=" + profile,
+		// Errors, as without these, and signalWords. Below that is what the page logs.
+		"--enable-logging=stderr", "--log-level=2", "--vmodule=shutdown_signal_handlers_posix=1",
 		// What shows is the page and nothing else, at its own size.
 		fmt.Sprintf("--window-size=%d,%d", s.spec.Width, s.spec.Height),
 		"--force-device-scale-factor=1", "--hide-scrollbars", "--no-first-run", "--no-default-browser-check", "--noerrdialogs",

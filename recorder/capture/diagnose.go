@@ -69,7 +69,7 @@ func (s *Session) photograph(ctx context.Context) ([]byte, error) {
 	if !s.tab.crashed() {
 		asking, cancel := context.WithTimeout(ctx, screenshotLimit)
 		defer cancel()
-		shot, err := call(asking, s.chrome.devtools, s.tab.id(), page.CaptureScreenshot, page.CaptureScreenshotParams{})
+		shot, err := call(asking, s.devtools(), s.tab.id(), page.CaptureScreenshot, page.CaptureScreenshotParams{})
 		if err == nil {
 			return shot.Data, nil
 		}

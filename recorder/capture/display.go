@@ -53,12 +53,23 @@ const (
 const xLimit = 5 * time.Second
 
 func (x *xServer) connect(ctx context.Context, width, height int) (*screen, error) {
+	sc, err := x.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(sc.createFloor(width, height), sc.createVeil(width, height)); err != nil {
+		return nil, errors.Join(fmt.Errorf("connecting to Xvfb: %w", err), sc.close())
+	}
+	return sc, nil
+}
+
+func (x *xServer) dial(ctx context.Context) (*screen, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", "/tmp/.X11-unix/X"+strings.TrimPrefix(x.display, ":"))
 	if err != nil {
 		return nil, fmt.Errorf("connecting to Xvfb: %w", err)
 	}
 	sc := &screen{conn: conn, in: bufio.NewReader(conn)}
-	if err := errors.Join(sc.setUp(x.cookie), sc.createVeil(width, height)); err != nil {
+	if err := sc.setUp(x.cookie); err != nil {
 		return nil, errors.Join(fmt.Errorf("connecting to Xvfb: %w", err), conn.Close())
 	}
 	return sc, nil
@@ -156,6 +167,14 @@ func (sc *screen) request(opcode, detail byte, fields message, answers bool) (re
 	}
 }
 
+// answers asks the server for nothing in particular.
+func (sc *screen) answers() error {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	_, err := sc.request(opGetInputFocus, 0, message{}, true)
+	return err
+}
+
 // windows lists the visible windows that are directly on the screen, lowest
 // first.
 func (sc *screen) windows() ([]windowID, error) {
@@ -208,10 +227,26 @@ func (sc *screen) cover(width, height int) error {
 
 // createVeil makes a window over the whole screen that has no background: when
 // it is shown, the server paints nothing, and what others draw is clipped.
-func (sc *screen) createVeil(width, height int) error {
+func (sc *screen) createVeil(width, height int) error { return sc.createBare(sc.freeze, width, height) }
+
+// createFloor shows such a window below all others: where Chrome's windows were, what
+// they showed stays. (The server's own background is black, and its option
+// -background none does not work in Xvfb.)
+func (sc *screen) createFloor(width, height int) error {
+	id := sc.freeze + 1
+	if err := sc.createBare(id, width, height); err != nil {
+		return err
+	}
+	var window message
+	window.put(id)
+	_, err := sc.request(opMapWindow, 0, window, false)
+	return err
+}
+
+func (sc *screen) createBare(id uint32, width, height int) error {
 	const inputOutput, backgroundPixmap, overrideRedirect = 1, 0x1, 0x200
 	var window message
-	window.put(sc.freeze, sc.root, int16(0), int16(0), uint16(width), uint16(height), uint16(0),
+	window.put(id, sc.root, int16(0), int16(0), uint16(width), uint16(height), uint16(0),
 		uint16(inputOutput), uint32(0), uint32(backgroundPixmap|overrideRedirect), uint32(0), uint32(1))
 	_, err := sc.request(opCreateWindow, 0, window, false)
 	return err

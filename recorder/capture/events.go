@@ -2,6 +2,7 @@ package capture
 
 import (
 	"strings"
+	"time"
 
 	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/cdp"
@@ -35,24 +36,42 @@ func (s *Session) targetEvent(msg *cdproto.Message) {
 	case target.TargetCreated.Method:
 		// A recorder has one tab. Another would cover it. A user may open what he likes.
 		if e, ok := decode(msg, target.TargetCreated); ok && s.desktop == nil && e.TargetInfo.Type == "page" && e.TargetInfo.TargetID != t.target {
-			_ = send(s.ctx, s.chrome.devtools, "", target.CloseTarget, target.CloseTargetParams{TargetID: e.TargetInfo.TargetID})
+			_ = send(s.ctx, s.devtools(), "", target.CloseTarget, target.CloseTargetParams{TargetID: e.TargetInfo.TargetID})
 		}
 	case target.TargetDestroyed.Method:
 		if e, ok := decode(msg, target.TargetDestroyed); ok && e.TargetID == t.target {
 			s.veil()
-			s.over(recorder.Errorf(recorder.CodePageClosed, "the page closed its tab"))
-			if !s.isClosing() {
-				s.observe(recorder.Observation{Kind: recorder.ObservedClosed, Text: "the tab was closed"})
-			}
+			c := s.chrome()
+			c.tabGone.Store(true)
+			s.goes(c.judge)
 		}
 	case target.AttachedToTarget.Method:
 		if e, ok := decode(msg, target.AttachedToTarget); ok && e.TargetInfo.Type == "iframe" {
-			_ = send(s.ctx, s.chrome.devtools, e.SessionID, runtime.Enable, cdp.Empty{})
-			_ = send(s.ctx, s.chrome.devtools, e.SessionID, target.SetAutoAttach, autoAttach())
+			_ = send(s.ctx, s.devtools(), e.SessionID, runtime.Enable, cdp.Empty{})
+			_ = send(s.ctx, s.devtools(), e.SessionID, target.SetAutoAttach, autoAttach())
 			if s.opts.Observe != nil {
-				_ = send(s.ctx, s.chrome.devtools, e.SessionID, log.Enable, cdp.Empty{})
+				_ = send(s.ctx, s.devtools(), e.SessionID, log.Enable, cdp.Empty{})
 			}
 		}
+	}
+}
+
+// How long Chrome's word that a signal ends it may come after its tab is gone.
+// (Measured: it comes 10 ms before.)
+const signalLag = 50 * time.Millisecond
+
+// tabClosed tells a page that closed its tab from a browser that ends.
+func (s *Session) tabClosed(c *chrome) {
+	timer := time.NewTimer(signalLag)
+	defer timer.Stop()
+	select {
+	case <-c.signed:
+		return // its end is told when it comes
+	case <-timer.C:
+	}
+	s.over(recorder.Errorf(recorder.CodePageClosed, "the page closed its tab"))
+	if !s.isClosing() {
+		s.observe(recorder.Observation{Kind: recorder.ObservedClosed, Text: "the tab was closed"})
 	}
 }
 
@@ -131,7 +150,8 @@ func (s *Session) told(e runtime.EventBindingCalled) {
 
 // mark remembers a marker of the present life, as it was said first.
 func (s *Session) mark(said signal) {
-	fresh, heard := false, false
+	var fresh *life
+	heard := false
 	s.tab.update(func(l *life) {
 		if l.pending {
 			return
@@ -140,10 +160,12 @@ func (s *Session) mark(said signal) {
 		if !l.has(said.marker) {
 			l.seen[said.marker] = said.note
 		}
-		fresh = l.over == nil
+		if l.over == nil {
+			fresh = l
+		}
 	})
-	if fresh && s.frozen() {
-		s.goes(s.unveil)
+	if fresh != nil && s.frozen() {
+		s.goes(func() { s.unveil(fresh) })
 	}
 	if heard {
 		s.observe(recorder.Observation{Kind: recorder.ObservedMarker, Text: string(said.marker), Note: said.note})
@@ -172,7 +194,7 @@ func (s *Session) releaseObjects(session target.SessionID, logged int) {
 	}
 	s.tab.mu.Unlock()
 	if full {
-		_ = send(s.ctx, s.chrome.devtools, session, runtime.ReleaseObjectGroup, runtime.ReleaseObjectGroupParams{ObjectGroup: "console"})
+		_ = send(s.ctx, s.devtools(), session, runtime.ReleaseObjectGroup, runtime.ReleaseObjectGroupParams{ObjectGroup: "console"})
 	}
 }
 
@@ -216,5 +238,5 @@ func (s *Session) responded(e network.EventResponseReceived) {
 func (s *Session) answerDialog(e page.EventJavascriptDialogOpening) {
 	s.hear(recorder.ObservedConsole, entry("dialog", string(e.Type)+": "+e.Message, "", 0))
 	accept := e.Type == page.DialogTypeAlert || e.Type == page.DialogTypeBeforeunload
-	_ = send(s.ctx, s.chrome.devtools, s.tab.id(), page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: accept})
+	_ = send(s.ctx, s.devtools(), s.tab.id(), page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: accept})
 }

@@ -12,12 +12,12 @@ import (
 
 // CrashTab does to the tab what chrome://crash does.
 func (s *Session) CrashTab(ctx context.Context) error {
-	return send(ctx, s.chrome.devtools, s.tab.id(), page.Crash, cdp.Empty{})
+	return send(ctx, s.devtools(), s.tab.id(), page.Crash, cdp.Empty{})
 }
 
 // CloseTab does to the tab what a page does that may close itself.
 func (s *Session) CloseTab(ctx context.Context) error {
-	return send(ctx, s.chrome.devtools, "", target.CloseTarget, target.CloseTargetParams{TargetID: s.tab.target})
+	return send(ctx, s.devtools(), "", target.CloseTarget, target.CloseTargetParams{TargetID: s.tab.target})
 }
 
 // Dir is the session's directory.

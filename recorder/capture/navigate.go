@@ -47,7 +47,7 @@ func (s *Session) Navigate(ctx context.Context, rawURL string) error {
 		result, err = s.load(ctx, rawURL)
 	}
 	if err != nil {
-		_ = send(context.WithoutCancel(ctx), s.chrome.devtools, s.tab.id(), page.StopLoading, cdp.Empty{})
+		_ = send(context.WithoutCancel(ctx), s.devtools(), s.tab.id(), page.StopLoading, cdp.Empty{})
 		return s.failure(ctx, err)
 	}
 	return nil
@@ -62,7 +62,7 @@ func (s *Session) load(ctx context.Context, rawURL string) (page.NavigateResult,
 	s.tab.mu.Unlock()
 	s.observe(recorder.Observation{Kind: recorder.ObservedNavigate, Text: recorder.RedactURL(rawURL)})
 
-	d, id := s.chrome.devtools, s.tab.id()
+	d, id := s.devtools(), s.tab.id()
 	if err := send(ctx, d, id, network.Enable, network.EnableParams{}); err != nil {
 		return page.NavigateResult{}, err
 	}
@@ -83,7 +83,7 @@ func (s *Session) load(ctx context.Context, rawURL string) (page.NavigateResult,
 func (s *Session) responds(ctx context.Context) bool {
 	asking, cancel := context.WithTimeout(ctx, hungAfter)
 	defer cancel()
-	_, err := call(asking, s.chrome.devtools, s.tab.id(), runtime.Evaluate, runtime.EvaluateParams{Expression: "0"})
+	_, err := call(asking, s.devtools(), s.tab.id(), runtime.Evaluate, runtime.EvaluateParams{Expression: "0"})
 	return err == nil || asking.Err() == nil || ctx.Err() != nil
 }
 
@@ -106,7 +106,7 @@ func (s *Session) committed(ctx context.Context, loader cdp.LoaderID) bool {
 		case <-changed:
 		case <-timer.C:
 			return false
-		case <-s.died:
+		case <-s.deaths.happened():
 			return true
 		case <-ctx.Done():
 			return true
@@ -119,12 +119,12 @@ func (s *Session) committed(ctx context.Context, loader cdp.LoaderID) bool {
 // Chrome keeps commands for it back.
 func (s *Session) endRenderer(ctx context.Context) error {
 	s.log.Warn("the page hangs; ending its renderer")
-	known, err := call(ctx, s.chrome.devtools, "", systeminfo.GetProcessInfo, cdp.Empty{})
+	known, err := call(ctx, s.devtools(), "", systeminfo.GetProcessInfo, cdp.Empty{})
 	if err != nil {
 		return err
 	}
 	for _, p := range known.ProcessInfo {
-		if pid := int(p.ID); p.Type == "renderer" && s.chrome.has(pid) {
+		if pid := int(p.ID); p.Type == "renderer" && s.chrome().has(pid) {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 	}
@@ -137,8 +137,8 @@ func (s *Session) endRenderer(ctx context.Context) error {
 		}
 		select {
 		case <-changed:
-		case <-s.died:
-			return s.dieErr
+		case <-s.deaths.happened():
+			return s.dead()
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -150,7 +150,7 @@ func (s *Session) failure(ctx context.Context, err error) error {
 	if errors.Is(err, errPipeClosed) || errors.Is(err, syscall.EPIPE) {
 		// The process that closed the pipe is about to be waited for.
 		select {
-		case <-s.died:
+		case <-s.deaths.happened():
 		case <-ctx.Done():
 		}
 	}

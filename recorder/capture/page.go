@@ -80,11 +80,20 @@ func (t *tab) crashed() bool {
 	return t.life.crashed()
 }
 
-// ended reports whether the present page is gone.
-func (t *tab) ended() bool {
+// shows reports whether a life is the present one, and not over.
+func (t *tab) shows(l *life) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.life.over != nil
+	return t.life == l && l.over == nil
+}
+
+// renew forgets a browser and its page, but not what was said.
+func (t *tab) renew() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.target, t.session, t.life, t.objects = "", "", newLife(), 0
+	close(t.changed)
+	t.changed = make(chan struct{})
 }
 
 // update changes the state and wakes whoever waits for a change.
@@ -113,7 +122,7 @@ const errorWatch = `if (window === top) {
 
 // attach finds the tab Chrome started with and listens to it.
 func (s *Session) attach(ctx context.Context) error {
-	d := s.chrome.devtools
+	d := s.devtools()
 	targets, err := call(ctx, d, "", target.GetTargets, target.GetTargetsParams{})
 	if err != nil {
 		return err
@@ -148,7 +157,7 @@ func (s *Session) attach(ctx context.Context) error {
 // listen enables the few events a recorder needs. Network events are many, and
 // enabled only while a navigation is under way, unless somebody observes.
 func (s *Session) listen(ctx context.Context) error {
-	d, id := s.chrome.devtools, s.tab.id()
+	d, id := s.devtools(), s.tab.id()
 	do := func(errs *[]error, err error) { *errs = append(*errs, err) }
 	var errs []error
 	do(&errs, send(ctx, d, "", browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{Behavior: browser.SetDownloadBehaviorBehaviorDeny}))
@@ -198,7 +207,7 @@ func (s *Session) Wait(ctx context.Context, m recorder.Marker) error {
 		}
 		select {
 		case <-changed:
-		case <-s.died:
+		case <-s.deaths.happened():
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -3,7 +3,6 @@ package capture
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +41,7 @@ load-module module-native-protocol-unix auth-anonymous=1 socket=%s
 func (s *Session) pulseSocket() string { return filepath.Join(s.dir, "pulse.sock") }
 
 // startPulse starts a sound server of the session's own. Its log says when the
-// start is complete; a connection proves it.
+// start is complete.
 func (s *Session) startPulse(ctx context.Context) (*pulseServer, error) {
 	path, err := tool("pulseaudio", "pulseaudio")
 	if err != nil {
@@ -68,16 +67,12 @@ func (s *Session) startPulse(ctx context.Context) (*pulseServer, error) {
 				once.Do(func() { close(ready) })
 			}
 		},
-	})
+	}, s.mourn(recorder.EndSoundDied))
 	if err != nil {
 		return nil, err
 	}
 	if err := p.await(ctx, ready); err != nil {
 		return nil, err
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", p.socket)
-	if err != nil {
-		return nil, recorder.Errorf(recorder.CodeUnavailable, "PulseAudio does not take connections: %w", err)
-	}
-	return p, conn.Close()
+	return p, nil
 }

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -43,21 +44,20 @@ type Session struct {
 	x         *xServer
 	pulse     *pulseServer // nil when silent
 	screen    *screen
-	desktop   *desktop // in place of x, pulse and screen when visible
-	chrome    *chrome
+	desktop   *desktop               // in place of x, pulse and screen when visible
+	browser   atomic.Pointer[chrome] // replaced by Revive
 	tab       *tab
 
 	// ctx ends with Close. What the session does by itself runs in it.
 	ctx    context.Context
 	end    context.CancelFunc
 	jobs   sync.WaitGroup
-	died   chan struct{} // closed when a process is gone that should not be
-	dieErr *recorder.Error
-	dying  sync.Once
+	deaths *deaths
 
 	veiling    sync.Mutex
 	veiled     bool // the screen is frozen
 	navigating sync.Mutex
+	reviving   sync.Mutex    // Revive against Close
 	observing  sync.Mutex    // one observation at a time
 	closing    chan struct{} // closed when Close began
 	closeOnce  sync.Once
@@ -90,7 +90,7 @@ func Open(ctx context.Context, spec recorder.SessionSpec, opts Options) (*Sessio
 	}
 	s := &Session{
 		spec: spec, opts: opts, log: opts.log(), account: account, chromePath: chromePath,
-		tab: newTab(), died: make(chan struct{}), closing: make(chan struct{}),
+		tab: newTab(), deaths: newDeaths(), closing: make(chan struct{}),
 	}
 	s.ctx, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	if opts.NoSandbox {
@@ -134,16 +134,10 @@ func (s *Session) prepare(base string) error {
 
 // start brings up what the session needs.
 func (s *Session) start(ctx context.Context) error {
-	var err error
 	if s.opts.Visible {
-		err = s.startVisible(ctx)
-	} else {
-		err = s.startHidden(ctx)
+		return s.startVisible(ctx)
 	}
-	if err == nil {
-		s.goes(s.heartbeat)
-	}
-	return err
+	return s.startHidden(ctx)
 }
 
 // startHidden brings the three up: sound beside display and browser.
@@ -151,8 +145,10 @@ func (s *Session) startHidden(ctx context.Context) error {
 	group, starting := errgroup.WithContext(ctx)
 	if !s.spec.Silent {
 		group.Go(func() (err error) {
-			s.pulse, err = s.startPulse(starting)
-			return err
+			if s.pulse, err = s.startPulse(starting); err != nil {
+				return err
+			}
+			return s.attendPulse(starting)
 		})
 	}
 	group.Go(func() (err error) {
@@ -160,6 +156,9 @@ func (s *Session) startHidden(ctx context.Context) error {
 			return err
 		}
 		if s.screen, err = s.x.connect(starting, s.spec.Width, s.spec.Height); err != nil {
+			return err
+		}
+		if err := s.attendX(starting); err != nil {
 			return err
 		}
 		if err := s.startBrowser(starting); err != nil {
@@ -181,18 +180,26 @@ func (s *Session) startVisible(ctx context.Context) (err error) {
 	return s.fitWindow(ctx)
 }
 
-func (s *Session) startBrowser(ctx context.Context) (err error) {
-	if s.chrome, err = s.startChrome(ctx, s.handle); err != nil {
+func (s *Session) startBrowser(ctx context.Context) error {
+	c, err := s.startChrome(ctx, s.handle)
+	if err != nil {
 		return err
 	}
+	s.browser.Store(c)
 	if err := s.attach(ctx); err != nil {
 		return s.failure(ctx, err)
 	}
+	s.attendChrome(c)
 	return nil
 }
 
-// spawn starts a process whose end, unless we ask for it, ends the session.
-func (s *Session) spawn(c command) (*process, error) {
+// chrome is the present browser; nil before the first.
+func (s *Session) chrome() *chrome { return s.browser.Load() }
+
+func (s *Session) devtools() *devtools { return s.chrome().devtools }
+
+// spawn starts a process; ended is called at its end, whoever asked for it.
+func (s *Session) spawn(c command, ended func(*process)) (*process, error) {
 	c.as = s.account
 	p, err := startProcess(s.launcher, s.janitor, c)
 	if err != nil {
@@ -201,8 +208,18 @@ func (s *Session) spawn(c command) (*process, error) {
 	s.starting.Lock()
 	s.processes = append(s.processes, p)
 	s.starting.Unlock()
-	s.goes(func() { s.watch(p) })
+	s.goes(func() {
+		<-p.died
+		ended(p)
+	})
 	return p, nil
+}
+
+// forgetProcess strikes off one that is gone.
+func (s *Session) forgetProcess(p *process) {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	s.processes = slices.DeleteFunc(s.processes, func(other *process) bool { return other == p })
 }
 
 // environment is what a process of the session gets to see: nothing of ours
@@ -233,38 +250,12 @@ func (s *Session) goes(job func()) {
 	}()
 }
 
-// watch turns the end of a process into the end of the session.
-func (s *Session) watch(p *process) {
-	<-p.died
-	if !s.isClosing() {
-		s.die(p.obituary())
-	}
-}
-
 func (s *Session) isClosing() bool {
 	select {
 	case <-s.closing:
 		return true
 	default:
 		return false
-	}
-}
-
-// die ends the session; the first reason stays.
-func (s *Session) die(why *recorder.Error) {
-	s.dying.Do(func() {
-		s.dieErr = why
-		close(s.died)
-	})
-}
-
-// dead gives the reason why the session ended, or nil.
-func (s *Session) dead() error {
-	select {
-	case <-s.died:
-		return s.dieErr
-	default:
-		return nil
 	}
 }
 
@@ -290,9 +281,11 @@ func (s *Session) Close() error {
 
 func (s *Session) close() error {
 	close(s.closing)
+	s.reviving.Lock() // it sees that we close, and lets go
+	defer s.reviving.Unlock()
 	var err error
-	if s.chrome != nil {
-		err = s.chrome.quit(s.ctx)
+	if c := s.chrome(); c != nil {
+		err = c.quit(s.ctx)
 	}
 	if s.screen != nil {
 		err = errors.Join(err, s.screen.close())

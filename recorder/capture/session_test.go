@@ -188,7 +188,9 @@ func TestPageGoesAway(t *testing.T) {
 func TestDeathOfAProcessEndsTheSession(t *testing.T) {
 	t.Parallel()
 	page := recordertest.StartPage(t)
-	for _, name := range []string{"Chrome", "Xvfb", "PulseAudio"} {
+	for name, reason := range map[string]recorder.EndReason{
+		"Chrome": recorder.EndBrowserDied, "Xvfb": recorder.EndDisplayDied, "PulseAudio": recorder.EndSoundDied,
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, recorder.SessionSpec{})
 			startPage(t, s, page.URL+"/token")
@@ -196,28 +198,68 @@ func TestDeathOfAProcessEndsTheSession(t *testing.T) {
 			began := time.Now()
 			err := s.Wait(within(t, notice), recorder.MarkerEnd)
 			t.Logf("noticed after %s", time.Since(began))
-			require.ErrorIs(t, err, recorder.ErrSessionDied)
+			assert.Equal(t, reason, died(t, err))
 			require.ErrorContains(t, err, name+" ended: signal: killed")
 			require.ErrorIs(t, s.Navigate(within(t), page.URL), recorder.ErrSessionDied)
+			if reason != recorder.EndBrowserDied {
+				assert.Equal(t, reason, died(t, s.Revive(within(t))))
+			}
 			s.Diagnose(within(t))
 			display := s.Inputs().Display
+			began = time.Now()
 			require.NoError(t, s.Close())
+			t.Logf("closed within %s", time.Since(began))
 			assert.Empty(t, recordertest.StaleDisplay(t, display))
 			assert.NoDirExists(t, s.Dir())
 		})
 	}
 }
 
-func TestChromeThatHangsEndsTheSession(t *testing.T) {
+// A page that closes its tab leaves; a browser that is told to end does not.
+func TestBrowserEndedBySignal(t *testing.T) {
 	t.Parallel()
+	page := recordertest.StartPage(t)
 	s := open(t, recorder.SessionSpec{Silent: true})
-	require.NoError(t, syscall.Kill(s.Pids()["Chrome"], syscall.SIGSTOP))
-	err := s.Wait(within(t), recorder.MarkerStart)
-	require.ErrorIs(t, err, recorder.ErrSessionDied)
-	require.EqualError(t, err, "Chrome does not answer any more")
-	began := time.Now()
-	require.NoError(t, s.Close())
-	assert.Less(t, time.Since(began), 5*time.Second)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		startPage(t, s, page.URL+"/token")
+		require.NoError(t, syscall.Kill(s.Pids()["Chrome"], sig))
+		assert.Equal(t, recorder.EndBrowserDied, died(t, s.Wait(within(t, notice), recorder.MarkerEnd)))
+		require.NoError(t, s.Revive(within(t)))
+	}
+	startPage(t, s, page.URL+"/close?after=50")
+	require.ErrorIs(t, s.Wait(within(t, notice), recorder.MarkerEnd), recorder.ErrPageClosed)
+}
+
+func TestProcessThatHangsEndsTheSession(t *testing.T) {
+	t.Parallel()
+	page := recordertest.StartPage(t)
+	for name, c := range map[string]struct {
+		reason recorder.EndReason
+		within time.Duration
+	}{
+		"Chrome": {recorder.EndBrowserDied, 8 * time.Second},
+		"Xvfb":   {recorder.EndDisplayDied, 5500 * time.Millisecond}, "PulseAudio": {recorder.EndSoundDied, 5500 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t, recorder.SessionSpec{})
+			startPage(t, s, page.URL+"/token")
+			require.NoError(t, syscall.Kill(s.Pids()[name], syscall.SIGSTOP))
+			began := time.Now()
+			err := s.Wait(within(t), recorder.MarkerEnd)
+			t.Logf("noticed after %s", time.Since(began))
+			assert.Equal(t, c.reason, died(t, err))
+			require.EqualError(t, err, name+" does not answer any more")
+			assert.Less(t, time.Since(began), c.within)
+			if c.reason == recorder.EndBrowserDied {
+				require.NoError(t, s.Revive(within(t)))
+				startPage(t, s, page.URL+"/token")
+			}
+			began = time.Now()
+			require.NoError(t, s.Close())
+			assert.Less(t, time.Since(began), 3*time.Second)
+		})
+	}
 }
 
 func TestDiagnosis(t *testing.T) {

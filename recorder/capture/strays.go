@@ -3,6 +3,7 @@ package capture
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -14,8 +15,9 @@ func sessionMark(dir string) string { return "TAPEDECK_SESSION=" + dir }
 // endStrays kills what left the process groups and is still there: Chrome's two
 // crash handlers detach themselves and end a little after Chrome. (With
 // --disable-crashpad-for-testing there are none, but then Chromium 156 confuses
-// the descriptors of its DevTools pipes and its network service crashes.)
-func endStrays(dir string) {
+// the descriptors of its DevTools pipes and its network service crashes.) Those of
+// the processes to spare, with their groups, stay.
+func endStrays(dir string, spare ...*process) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return
@@ -23,7 +25,7 @@ func endStrays(dir string) {
 	var strays []unix.PollFd
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil || !marked(pid, dir) {
+		if err != nil || !marked(pid, dir) || slices.ContainsFunc(spare, func(p *process) bool { return p.has(pid) }) {
 			continue
 		}
 		handle, err := unix.PidfdOpen(pid, 0)

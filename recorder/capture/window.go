@@ -24,7 +24,7 @@ func (s *Session) fillScreen(ctx context.Context) error {
 		return recorder.Errorf(recorder.CodeUnavailable, "sizing Chrome's window: %w", err)
 	}
 	yes := true
-	_, err := call(ctx, s.chrome.devtools, s.tab.id(), runtime.Evaluate, runtime.EvaluateParams{
+	_, err := call(ctx, s.devtools(), s.tab.id(), runtime.Evaluate, runtime.EvaluateParams{
 		AwaitPromise: &yes,
 		Expression: fmt.Sprintf(`new Promise(done => {
 			const look = () => { if (innerWidth === %d && innerHeight === %d) { removeEventListener('resize', look); done() } };
@@ -43,7 +43,7 @@ const fitLimit = time.Second
 // desktop is too small for that, the page gets it none the less, and is shown
 // smaller.
 func (s *Session) fitWindow(ctx context.Context) error {
-	d, width, height := s.chrome.devtools, s.spec.Width, s.spec.Height
+	d, width, height := s.devtools(), s.spec.Width, s.spec.Height
 	window, err := call(ctx, d, "", browser.GetWindowForTarget, browser.GetWindowForTargetParams{TargetID: s.tab.target})
 	if err != nil {
 		return s.failure(ctx, err)
@@ -90,7 +90,7 @@ func scaleTo(room [2]int, width, height int) float64 {
 // ask evaluates an expression, or what it promises, in the page.
 func (s *Session) ask(ctx context.Context, expression string, answer any) error {
 	yes := true
-	result, err := call(ctx, s.chrome.devtools, s.tab.id(), runtime.Evaluate, runtime.EvaluateParams{
+	result, err := call(ctx, s.devtools(), s.tab.id(), runtime.Evaluate, runtime.EvaluateParams{
 		AwaitPromise: &yes, ReturnByValue: &yes, Expression: expression,
 	})
 	if err != nil {
@@ -124,18 +124,18 @@ const paintLimit = 2 * time.Second
 
 // unveil shows the page that came after the crashed one as soon as it is drawn,
 // which is some frames after it says that it is loaded or starts.
-func (s *Session) unveil() {
+func (s *Session) unveil(shown *life) {
 	ctx, cancel := context.WithTimeout(s.ctx, paintLimit)
 	defer cancel()
 	yes := true
-	_, err := call(ctx, s.chrome.devtools, s.tab.id(), runtime.Evaluate, runtime.EvaluateParams{
+	_, err := call(ctx, s.devtools(), s.tab.id(), runtime.Evaluate, runtime.EvaluateParams{
 		AwaitPromise: &yes,
 		Expression:   `new Promise(done => { let left = 4; const tick = () => left-- ? requestAnimationFrame(tick) : done(); tick() })`,
 	})
 	s.veiling.Lock()
 	defer s.veiling.Unlock()
-	// It may have crashed again by now, and the veil is for that crash then.
-	if !s.veiled || s.ctx.Err() != nil || s.tab.ended() {
+	// It may have crashed again by now, or its browser died, and the veil is for that then.
+	if !s.veiled || s.ctx.Err() != nil || s.dead() != nil || !s.tab.shows(shown) {
 		return
 	}
 	if err := errors.Join(err, s.screen.veil(false)); err != nil {

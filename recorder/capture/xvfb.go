@@ -47,12 +47,12 @@ func (s *Session) startX(ctx context.Context) (*xServer, error) {
 		args: []string{
 			"-displayfd", "3", "-auth", x.authority, "-nolisten", "tcp", "-noreset",
 			"-screen", "0", fmt.Sprintf("%dx%dx24", s.spec.Width, s.spec.Height), "-dpi", "96",
-			// No pointer, no screen saver. Without a background, what Chrome drew last stays when Chrome dies.
-			"-nocursor", "-s", "0", "-dpms", "-background", "none",
+			// No pointer, no screen saver.
+			"-nocursor", "-s", "0", "-dpms",
 			// Chrome draws by itself; without GLX the server loads no Mesa.
 			"-extension", "GLX",
 		},
-	})
+	}, s.mourn(recorder.EndDisplayDied))
 	if err != nil {
 		_ = r.Close()
 		return nil, err

@@ -1,0 +1,97 @@
+package capture_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder"
+	"tapedeck/recorder/capture"
+	"tapedeck/recorder/recordertest"
+)
+
+var _ recorder.Reviver = (*capture.Session)(nil)
+
+// died requires the death of one of a session's processes, and gives which.
+func died(t *testing.T, err error) recorder.EndReason {
+	t.Helper()
+	require.ErrorIs(t, err, recorder.ErrSessionDied)
+	var why recorder.Died
+	require.True(t, errors.As(err, &why), "%v", err)
+	return recorder.EndReason(why)
+}
+
+// A recording is made of what x11grab sees here: the page, its last picture while
+// there is no browser, and the page again.
+func TestBrowserIsRevivedBehindItsLastPicture(t *testing.T) {
+	page := recordertest.StartPage(t)
+	s := open(t, recorder.SessionSpec{})
+	startPage(t, s, page.URL+"/barcode")
+	first := s.Pids()
+	strays := recordertest.Processes(t, s.Dir())
+	in := s.Inputs()
+
+	file, grabbed := filepath.Join(t.TempDir(), "death.ts"), make(chan struct{})
+	go func() {
+		defer close(grabbed)
+		grab(t, s, "-video_size", "1280x720", "-i", in.Display, "-t", "7", "-c:v", "libx264", "-preset", "ultrafast",
+			"-tune", "zerolatency", "-flush_packets", "1", file)
+	}()
+	recordertest.AwaitNone(t, patience, func() []string {
+		if info, err := os.Stat(file); err == nil && info.Size() > 50_000 {
+			return nil
+		}
+		return []string{"the first frames"}
+	})
+	began := time.Now()
+	require.NoError(t, syscall.Kill(first["Chrome"], syscall.SIGKILL))
+	assert.Equal(t, recorder.EndBrowserDied, died(t, s.Wait(within(t, notice), recorder.MarkerEnd)))
+	t.Logf("noticed after %s", time.Since(began))
+	require.NoError(t, s.Revive(within(t)))
+	t.Logf("revived after %s", time.Since(began))
+	require.ErrorIs(t, s.Wait(within(t, 100*time.Millisecond), recorder.MarkerStart), context.DeadlineExceeded, "its marker is forgotten")
+	startPage(t, s, page.URL+"/barcode")
+	t.Logf("started after %s", time.Since(began))
+	<-grabbed
+
+	lives, last := 0, 1<<30
+	for i, f := range recordertest.ReadBarcodes(t, file) {
+		require.GreaterOrEqual(t, f.Counter, 0, "frame %d shows something else", i)
+		if f.Counter < last-30 {
+			lives++
+		}
+		last = f.Counter
+	}
+	assert.Equal(t, 2, lives)
+	second := s.Pids()
+	assert.Equal(t, in, s.Inputs())
+	assert.Equal(t, []int{first["Xvfb"], first["PulseAudio"]}, []int{second["Xvfb"], second["PulseAudio"]})
+	assert.NotEqual(t, first["Chrome"], second["Chrome"])
+	for _, p := range recordertest.Living(strays)() {
+		assert.Contains(t, []int{first["Xvfb"], first["PulseAudio"]}, p.PID, "of the first browser: %s", p)
+	}
+}
+
+func TestRevivedBrowserIsAsGoodAsNew(t *testing.T) {
+	t.Parallel()
+	page := recordertest.StartPage(t)
+	s := open(t, recorder.SessionSpec{Silent: true, Width: 640, Height: 480})
+	for range 2 {
+		startPage(t, s, page.URL+"/size")
+		assert.Contains(t, consoleOf(t, s), "size: 640x480")
+		require.NoError(t, syscall.Kill(s.Pids()["Chrome"], syscall.SIGKILL))
+		require.Equal(t, recorder.EndBrowserDied, died(t, s.Wait(within(t, notice), recorder.MarkerEnd)))
+		require.ErrorIs(t, s.Navigate(within(t), page.URL), recorder.ErrSessionDied)
+		require.NoError(t, s.Revive(within(t)))
+		assert.Empty(t, s.Note(recorder.MarkerEnd))
+	}
+	startPage(t, s, page.URL+"/close?after=100")
+	require.ErrorIs(t, s.Wait(within(t), recorder.MarkerEnd), recorder.ErrPageClosed)
+}
