@@ -63,7 +63,7 @@ func printTable(w io.Writer, recs []recorder.Recording, now time.Time) error {
 	fmt.Fprintln(t, "ID\tSTATUS\tSOURCE\tAGE\tRECORDED\tWORKER\tRESULT")
 	for _, rec := range recs {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", rec.ID, rec.Status, source(rec),
-			now.Sub(time.Unix(0, rec.CreatedAt)).Round(time.Second), recorded(rec), rec.Worker, result(rec))
+			now.Sub(time.Unix(0, rec.CreatedAt)).Round(time.Second), recorded(rec), rec.Worker, withNotes(result(rec), rec))
 	}
 	return t.Flush()
 }

@@ -69,5 +69,5 @@ func (a *app) printEvent(e recorder.Event, asJSON bool) {
 		return
 	}
 	rec := e.Recording
-	fmt.Fprintf(a.out, "%s  %s  %s  %s  %s\n", time.Unix(0, e.At).Format("15:04:05.000"), rec.ID, e.Type, rec.Status, result(rec))
+	fmt.Fprintf(a.out, "%s  %s  %s  %s  %s\n", time.Unix(0, e.At).Format("15:04:05.000"), rec.ID, e.Type, rec.Status, withNotes(result(rec), rec))
 }

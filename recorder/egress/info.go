@@ -14,11 +14,11 @@ import (
 func Info(rec recorder.Recording) *livekit.EgressInfo {
 	info := &livekit.EgressInfo{
 		EgressId: rec.ID, RoomId: rec.RoomID, RoomName: rec.RoomName,
-		StartedAt: rec.StartedAt, UpdatedAt: rec.UpdatedAt,
+		StartedAt: asBegun(rec).StartedAt, UpdatedAt: rec.UpdatedAt,
 		RetryCount: int32(min(max(rec.Attempt-1, 0), 1<<20)),
 	}
 	if !setRequest(info, rec.Origin) {
-		madeUpRequest(info, rec)
+		madeUpRequest(info, asBegun(rec))
 	}
 	setStatus(info, rec)
 	if rec.Status.Ended() {

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/livekit/protocol/livekit"
@@ -11,26 +12,28 @@ import (
 // setResults fills the results of every output, and the deprecated result that
 // LiveKit Egress still fills for a job of one kind of output.
 func setResults(info *livekit.EgressInfo, rec recorder.Recording) {
-	for _, f := range rec.Files {
+	for _, f := range allFiles(rec) {
 		info.FileResults = append(info.FileResults, fileInfo(f))
-		note(info, f.ManifestLocation, f.Backup)
 	}
 	for _, s := range rec.Streams {
 		info.StreamResults = append(info.StreamResults, streamInfo(s))
 	}
-	for _, s := range rec.Segments {
+	for _, s := range allSegments(rec) {
 		info.SegmentResults = append(info.SegmentResults, segmentsInfo(s))
-		note(info, s.ManifestLocation, s.Backup)
 	}
-	for _, m := range rec.Images {
+	for _, m := range allImages(rec) {
 		info.ImageResults = append(info.ImageResults, &livekit.ImagesInfo{
 			FilenamePrefix: m.FilenamePrefix, ImageCount: m.ImageCount, StartedAt: m.StartedAt, EndedAt: m.EndedAt,
 		})
-		note(info, m.ManifestLocation, m.Backup)
 	}
-	files, streams, segments := len(info.FileResults), len(info.StreamResults), len(info.SegmentResults)
+	// The last part's manifests tell of the parts before it.
+	note(info, rec.Files, rec.Segments, rec.Images)
+	for _, p := range rec.Earlier {
+		note(info, p.Files, p.Segments, p.Images)
+	}
+	files, streams, segments := len(rec.Files), len(rec.Streams), len(rec.Segments)
 	switch {
-	case len(info.ImageResults) > 0:
+	case len(rec.Images) > 0:
 	case files == 1 && streams+segments == 0:
 		info.Result = &livekit.EgressInfo_File{File: info.FileResults[0]} //nolint:staticcheck // older clients read it
 	case streams > 0 && files+segments == 0:
@@ -40,12 +43,21 @@ func setResults(info *livekit.EgressInfo, rec recorder.Recording) {
 	}
 }
 
-// note keeps the first manifest's place.
-func note(info *livekit.EgressInfo, manifest string, backup bool) {
-	if info.ManifestLocation == "" {
-		info.ManifestLocation = manifest
+// note keeps the first manifest's place, and whether any output is in a backup.
+func note(info *livekit.EgressInfo, files []recorder.FileResult, segments []recorder.SegmentsResult, images []recorder.ImagesResult) {
+	one := func(manifest string, backup bool) {
+		info.ManifestLocation = cmp.Or(info.ManifestLocation, manifest)
+		info.BackupStorageUsed = info.BackupStorageUsed || backup
 	}
-	info.BackupStorageUsed = info.BackupStorageUsed || backup
+	for _, f := range files {
+		one(f.ManifestLocation, f.Backup)
+	}
+	for _, s := range segments {
+		one(s.ManifestLocation, s.Backup)
+	}
+	for _, m := range images {
+		one(m.ManifestLocation, m.Backup)
+	}
 }
 
 func fileInfo(f recorder.FileResult) *livekit.FileInfo {

@@ -33,10 +33,14 @@ func setStatus(info *livekit.EgressInfo, rec recorder.Recording) {
 			info.Error, info.ErrorCode = failure(rec.Error), httpCode(rec.Error.Code)
 		}
 	}
+	if what := incidents(rec); what != "" {
+		info.Details = strings.TrimPrefix(info.Details+"; "+what, "; ")
+	}
 }
 
 // statusOf names the status. A page that never gave its start signal was aborted
-// to LiveKit: it failed nobody's recording.
+// to LiveKit: it failed nobody's recording. A recording that goes on after a loss is
+// active all the while: no client expects it to start twice.
 func statusOf(rec recorder.Recording) livekit.EgressStatus {
 	switch rec.Status {
 	case recorder.StatusActive:
@@ -46,7 +50,7 @@ func statusOf(rec recorder.Recording) livekit.EgressStatus {
 	case recorder.StatusComplete:
 		return livekit.EgressStatus_EGRESS_COMPLETE
 	case recorder.StatusFailed:
-		if rec.StartedAt == 0 && rec.Error != nil && rec.Error.Code == recorder.CodeStartTimeout {
+		if asBegun(rec).StartedAt == 0 && rec.Error != nil && rec.Error.Code == recorder.CodeStartTimeout {
 			return livekit.EgressStatus_EGRESS_ABORTED
 		}
 		return livekit.EgressStatus_EGRESS_FAILED
@@ -55,6 +59,9 @@ func statusOf(rec recorder.Recording) livekit.EgressStatus {
 	case recorder.StatusLimitReached:
 		return livekit.EgressStatus_EGRESS_LIMIT_REACHED
 	default: // queued, starting
+		if asBegun(rec).StartedAt != 0 {
+			return livekit.EgressStatus_EGRESS_ACTIVE
+		}
 		return livekit.EgressStatus_EGRESS_STARTING
 	}
 }

@@ -14,15 +14,6 @@ import (
 	"tapedeck/recorder/egress"
 )
 
-func endReasons() []recorder.EndReason {
-	return []recorder.EndReason{
-		recorder.EndSignal, recorder.EndRoomClosed, recorder.EndRoomEmpty, recorder.EndRemoved, recorder.EndConnectionLost,
-		recorder.EndStopped, recorder.EndMaxDuration, recorder.EndMaxSize, recorder.EndStartFailed, recorder.EndPageCrashed,
-		recorder.EndPageClosed, recorder.EndSessionDied, recorder.EndPipeline, recorder.EndStreamsFailed, recorder.EndDrained, recorder.EndChildDied,
-		recorder.EndWorkerLost, recorder.EndLeaseLost, recorder.EndInvalid, recorder.EndTooManyTries,
-	}
-}
-
 func TestEveryEndReasonHasItsWords(t *testing.T) {
 	words := map[recorder.EndReason]string{
 		recorder.EndSignal: "Source closed", recorder.EndRoomClosed: "Source closed", recorder.EndRoomEmpty: "Source closed",
@@ -33,7 +24,7 @@ func TestEveryEndReasonHasItsWords(t *testing.T) {
 	for _, status := range []recorder.Status{
 		recorder.StatusEnding, recorder.StatusComplete, recorder.StatusFailed, recorder.StatusAborted, recorder.StatusLimitReached,
 	} {
-		for _, reason := range endReasons() {
+		for _, reason := range recorder.EndReasons() {
 			want, ok := words[reason]
 			if !ok {
 				want = "Failure"
@@ -225,4 +216,70 @@ func TestErrorsInInfoAreScrubbed(t *testing.T) {
 	assert.NotContains(t, egress.Info(rec).String(), "secretsecret")
 	rec.Error.Code = recorder.CodeStartTimeout
 	assert.NotContains(t, egress.Info(rec).String(), "secretsecret")
+}
+
+// cutOff is a recording that went on after its worker was lost, and then after its
+// display died.
+func cutOff() recorder.Recording {
+	file := func(name string, at int64, backup bool) []recorder.FileResult {
+		return []recorder.FileResult{{Filename: name, State: recorder.FileDelivered, Location: "s3://b/" + name, StartedAt: at, Backup: backup, ManifestLocation: name + ".json"}}
+	}
+	series := func(at int64) recorder.Series {
+		return recorder.Series{State: recorder.FileDelivered, Size: 10, StartedAt: at, EndedAt: at + 5}
+	}
+	images := func(prefix string, at int64) []recorder.ImagesResult {
+		return []recorder.ImagesResult{{FilenamePrefix: prefix, ImageCount: 2, Series: series(at)}}
+	}
+	segments := func(name string, at int64, continued bool) []recorder.SegmentsResult {
+		return []recorder.SegmentsResult{{PlaylistName: name, SegmentCount: 3, Duration: 4, Continued: continued, Series: series(at)}}
+	}
+	return recorder.Recording{
+		ID: "EG_1", RoomName: "r", Status: recorder.StatusComplete, EndReason: recorder.EndStopped, Part: 3, StartedAt: 30, EndedAt: 39, Attempt: 2,
+		Files: file("a.part3.mp4", 30, false), Segments: segments("a.part2.m3u8", 30, false), Images: images("b", 30),
+		Earlier: []recorder.Part{
+			{Part: 1, StartedAt: 10, Files: file("a.mp4", 10, true), Segments: segments("a.m3u8", 10, false), Images: images("a", 10)},
+			{Part: 2, StartedAt: 20, Files: file("a.part2.mp4", 20, false), Segments: segments("a.part2.m3u8", 20, true), Images: images("b", 20)},
+		},
+		Incidents: []recorder.Incident{{Reason: recorder.EndWorkerLost}, {Reason: recorder.EndBrowserDied}, {Reason: recorder.EndDisplayDied}, {Reason: recorder.EndBrowserDied}},
+	}
+}
+
+func TestPartsAreOneEgress(t *testing.T) {
+	rec := cutOff()
+	info := egress.Info(rec)
+	var names []string
+	for _, f := range info.FileResults {
+		names = append(names, f.Filename)
+	}
+	assert.Equal(t, []string{"a.mp4", "a.part2.mp4", "a.part3.mp4"}, names)
+	want := []*livekit.SegmentsInfo{
+		{PlaylistName: "a.m3u8", SegmentCount: 3, Duration: 4, Size: 10, StartedAt: 10, EndedAt: 15},
+		{PlaylistName: "a.part2.m3u8", SegmentCount: 6, Duration: 8, Size: 20, StartedAt: 20, EndedAt: 35},
+	}
+	require.Len(t, info.SegmentResults, len(want), "what goes on is told once")
+	for i, w := range want {
+		assert.True(t, proto.Equal(w, info.SegmentResults[i]), "%s", info.SegmentResults[i])
+	}
+	require.Len(t, info.ImageResults, 2)
+	assert.True(t, proto.Equal(&livekit.ImagesInfo{FilenamePrefix: "b", ImageCount: 4, StartedAt: 20, EndedAt: 35}, info.ImageResults[1]), "%s", info.ImageResults[1])
+	assert.Equal(t, []int64{10, 39}, []int64{info.StartedAt, info.EndedAt})
+	assert.True(t, info.BackupStorageUsed, "of any part")
+	assert.Equal(t, "a.part3.mp4.json", info.ManifestLocation, "which tells of all")
+	assert.Equal(t, "End reason: StopEgress API; 4 incidents: worker_lost, browser_died (2), display_died", info.Details)
+	assert.Equal(t, "a.mp4", info.GetRoomComposite().FileOutputs[0].Filepath, "as it was asked for")
+	assert.EqualValues(t, 4, rec.Images[0].ImageCount+rec.Earlier[1].Images[0].ImageCount, "the recording itself stays as it is")
+
+	rec.Segments, rec.Images = nil, nil
+	assert.Equal(t, "a.mp4", egress.Info(rec).GetFile().GetFilename(), "older clients read the announced one")
+}
+
+func TestRecordingOnIsActive(t *testing.T) {
+	rec := cutOff()
+	rec.Status, rec.EndReason, rec.StartedAt, rec.EndedAt, rec.Incidents = recorder.StatusStarting, "", 0, 0, rec.Incidents[:1]
+	info := egress.Info(rec)
+	assert.Equal(t, livekit.EgressStatus_EGRESS_ACTIVE, info.Status)
+	assert.Equal(t, "1 incident: worker_lost", info.Details)
+	assert.EqualValues(t, 10, info.StartedAt)
+	rec.Status, rec.Error = recorder.StatusFailed, recorder.Errorf(recorder.CodeStartTimeout, "late")
+	assert.Equal(t, livekit.EgressStatus_EGRESS_FAILED, egress.Info(rec).Status, "there is a recording")
 }

@@ -55,9 +55,12 @@ func TestEgressSurvives(t *testing.T) {
 	lost.killTree()
 	killed := time.Now()
 	info := awaitInfo(t, e.node, first, "the takeover", forever, func(i *livekit.EgressInfo) bool {
-		return i.Status == livekit.EgressStatus_EGRESS_ACTIVE && strings.Contains(i.FileResults[0].Filename, "part2")
+		require.NotEqual(t, livekit.EgressStatus_EGRESS_STARTING, i.Status, "it is the same recording to clients")
+		return len(i.FileResults) == 2 && strings.Contains(i.FileResults[1].Filename, "part2")
 	})
+	e.awaitStatus(first, recorder.StatusActive, recordStart)
 	t.Logf("taken over %v after the worker's death", time.Since(killed))
+	assert.Equal(t, "first.mp4", info.FileResults[0].Filename)
 	assert.Equal(t, other.id, e.list(first).Worker)
 	assert.Positive(t, info.RetryCount)
 
@@ -79,7 +82,8 @@ func TestEgressSurvives(t *testing.T) {
 	info = awaitEgress(t, e.node, first, livekit.EgressStatus_EGRESS_COMPLETE, 20*time.Second)
 	rec := e.awaitStatus(first, recorder.StatusComplete, time.Second)
 	m := probe(t, e.stored(rec.Files[0].Filename))
-	assert.InDelta(t, m.duration(t), info.FileResults[0].Duration, float64(100*time.Millisecond), protojson.Format(info))
+	require.Len(t, info.FileResults, 2)
+	assert.InDelta(t, m.duration(t), info.FileResults[1].Duration, float64(100*time.Millisecond), protojson.Format(info))
 	e.node.requireEnded(first, hooksPath)
 	assert.Zero(t, other.wait(20*time.Second))
 	e.requireNothingLeft(e.node.command)
