@@ -22,6 +22,7 @@ type enqueueFlags struct {
 	files      []string
 	id         string
 	awaitStart bool
+	onLoss     string
 	json       bool
 }
 
@@ -56,6 +57,7 @@ same with any Redis client. Prints the job's id.`,
 	fl.BoolVar(&f.awaitStart, "await-start", false, "wait for the page to log START_RECORDING (rooms always do)")
 	fl.StringArrayVar(&f.files, "file", nil, "file to write in the worker's storage, such as {room_name}-{time}.mp4; repeatable")
 	fl.StringVar(&f.id, "id", "", "the job's id (default: a new one)")
+	fl.StringVar(&f.onLoss, "on-worker-loss", "", "when its worker, display, sound server or pipeline is lost: resume (the default) records on as a further part, end does not")
 	fl.BoolVar(&f.json, "json", false, "print the job's state as JSON")
 	return cmd
 }
@@ -97,6 +99,7 @@ func (f *enqueueFlags) job(cmd *cobra.Command, args []string, in io.Reader) (rec
 	if err := f.room.apply(cmd.Flags(), &job); err != nil {
 		return job, err
 	}
+	job.OnWorkerLoss = cmp.Or(recorder.OnLoss(f.onLoss), job.OnWorkerLoss)
 	job.AwaitStartSignal = job.AwaitStartSignal || f.awaitStart
 	if err := f.apply(cmd.Flags(), &job); err != nil {
 		return job, err

@@ -164,3 +164,17 @@ func TestHealthCheckIsNoReasonToEndAWorker(t *testing.T) {
 	code, _, _ = verb(soon(t), "doctor", "--quick")
 	assert.Equal(t, exitFailed, code, "nothing can be recorded")
 }
+
+func TestOnWorkerLoss(t *testing.T) {
+	f := enqueueFlags{files: []string{"a.mp4"}, url: "https://example.com", onLoss: "end"}
+	job, err := f.job((&app{}).enqueueCommand(), []string{"-"}, strings.NewReader(`{"on_worker_loss": "resume"}`))
+	require.NoError(t, err)
+	assert.Equal(t, recorder.LossEnd, job.OnWorkerLoss, "the flag has the last word")
+	f.onLoss = ""
+	job, err = f.job((&app{}).enqueueCommand(), []string{"-"}, strings.NewReader(`{"on_worker_loss": "end"}`))
+	require.NoError(t, err)
+	assert.Equal(t, recorder.LossEnd, job.OnWorkerLoss)
+	code, _, errOut := verb(soon(t), "enqueue", "--url", "https://example.com", "--file", "a.mp4", "--on-worker-loss", "hope")
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, errOut.String(), `on_worker_loss: "hope": use resume (the default) or end`)
+}
