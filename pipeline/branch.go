@@ -51,6 +51,7 @@ func (p *Pipeline) use(codecs []codec) error {
 			if err != nil {
 				return err
 			}
+			e.live = slices.Contains(p.streamCodecs(), c)
 			p.encoders[c] = e
 			go e.run(p.deliver)
 			go p.watchEncoder(e)
@@ -98,12 +99,14 @@ func (p *Pipeline) watchEncoder(e *encoder) {
 }
 
 // deliver hands a packet to every output; none of them waits.
-func (p *Pipeline) deliver(pk packet) {
-	for _, f := range p.files {
-		f.accept(pk)
-	}
-	for _, s := range p.segments {
-		s.accept(pk)
+func (p *Pipeline) deliver(e *encoder, pk packet) {
+	if kept, ok := p.keep(e, pk); ok {
+		for _, f := range p.files {
+			f.accept(kept)
+		}
+		for _, s := range p.segments {
+			s.accept(kept)
+		}
 	}
 	p.mu.Lock()
 	streams := p.streams
@@ -126,23 +129,43 @@ func (p *Pipeline) used(video bool) []*encoder {
 	return used
 }
 
-func (p *Pipeline) pushPicture(b *gst.Buffer, at, duration time.Duration, insist bool) bool {
+func (p *Pipeline) pushPicture(b *gst.Buffer, at place, insist bool) bool {
 	encoders := p.used(true)
+	if at.fate == fateSlate {
+		encoders, b = slices.DeleteFunc(encoders, (*encoder).keepsOnly), p.slate()
+	}
 	if !insist && slices.ContainsFunc(encoders, (*encoder).behind) {
 		return false
 	}
+	turns := p.turns(at)
 	for _, e := range encoders {
-		e.pushPicture(b, at, duration)
+		e.pushPicture(b, at, turns)
 	}
+	if at.fate != fateKept {
+		return true
+	}
+	pace := p.pauses.picture
+	from := pace.at(at.kept)
 	for _, i := range p.images {
-		i.offer(b, at, duration)
+		i.offer(b, from, pace.at(at.kept+1)-from)
 	}
 	return true
 }
 
+// pushSound encodes captured block n, or the silence of streams in its place.
 func (p *Pipeline) pushSound(block []float32, n int64) {
-	for _, e := range p.used(false) {
-		e.pushSound(block, n)
+	at := p.pauses.takeBlock(n, block)
+	if at.fate == fateSkipped {
+		return
+	}
+	encoders := p.used(false)
+	if at.fate == fateSlate {
+		encoders = slices.DeleteFunc(encoders, (*encoder).keepsOnly)
+	} else {
+		p.audio.emitted.Store((at.kept + 1) * blockFrames)
+	}
+	for _, e := range encoders {
+		e.pushSound(block, at)
 	}
 }
 
@@ -215,6 +238,7 @@ func (p *Pipeline) Add(_ context.Context, o recorder.Output) error {
 		streams = append(streams, s)
 	}
 	p.streams = streams
+	p.pauses.stream()
 	return nil
 }
 

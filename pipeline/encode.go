@@ -35,23 +35,26 @@ const aacPriming = 1
 // maxBacklog is how much picture may wait for an encoder before frames are dropped.
 const maxBacklog = time.Second
 
-// packet is one encoded access unit. The hub owns buf; outputs copy it.
+// packet is one encoded access unit. The hub owns buf; outputs copy it. Its time is
+// that of what is kept, or for streams theirs, which has the pauses with slates.
 type packet struct {
 	codec         codec
 	buf           *gst.Buffer
 	caps          *gst.Caps
 	pts, duration time.Duration
 	key           bool
+	resumes       bool // a pause ended with this picture
 }
 
 // encoder is one codec's GStreamer pipeline.
 type encoder struct {
 	codec codec
+	live  bool // its time is that of streams
+	pace  pace // of what it gets
 	unit  *unit
 	src   *app.Source
 	sink  *app.Sink
 	enc   *gst.Element
-	rate  int
 	limit uint64 // bytes that may wait
 	caps  *gst.Caps
 
@@ -59,6 +62,7 @@ type encoder struct {
 	keys   keyRequests
 	done   chan struct{} // closed when run returned
 	quit   chan struct{} // closed by close
+	slated bool          // of run: the last packet was a slate
 }
 
 func newEncoder(c codec, o recorder.EncodingOptions, log *zap.Logger) (*encoder, error) {
@@ -68,7 +72,10 @@ func newEncoder(c codec, o recorder.EncodingOptions, log *zap.Logger) (*encoder,
 	}
 	e := &encoder{
 		codec: c, unit: u, src: u.source(string(c)), sink: u.sink("sink"), enc: u.element("enc"),
-		rate: o.AudioFrequency, done: make(chan struct{}), quit: make(chan struct{}),
+		pace: pace{int64(o.AudioFrequency), blockFrames}, done: make(chan struct{}), quit: make(chan struct{}),
+	}
+	if c.video() {
+		e.pace = pace{int64(o.Framerate), 1}
 	}
 	e.limit = uint64(o.Width*o.Height*3/2) * uint64(float64(o.Framerate)*maxBacklog.Seconds())
 	return e, u.play()
@@ -137,16 +144,28 @@ func abs(n int) int {
 // behind reports whether so much waits already that a picture must not be added.
 func (e *encoder) behind() bool { return e.src.GetCurrentLevelBytes() > e.limit }
 
-func (e *encoder) pushPicture(b *gst.Buffer, at, duration time.Duration) {
-	if e.rhythm.due(at) {
+// number gives the number of a unit in the encoder's own time.
+func (e *encoder) number(p place) int64 {
+	if e.live {
+		return p.live
+	}
+	return p.kept
+}
+
+// pushPicture encodes a picture, as a key frame if it must be one.
+func (e *encoder) pushPicture(b *gst.Buffer, p place, key bool) {
+	n := e.number(p)
+	at := e.pace.at(n)
+	if due := p.fate == fateKept && e.rhythm.due(e.pace.at(p.kept)); due || key {
 		forceKeyUnitAt(e.enc.GetStaticPad("src"), at)
 	}
-	c := stamped(b, at, duration)
+	c := stamped(b, at, e.pace.at(n+1)-at)
 	e.src.PushBuffer(c)
 	freeBuffer(c)
 }
 
-func (e *encoder) pushSound(block []float32, n int64) {
+func (e *encoder) pushSound(block []float32, p place) {
+	n := e.number(p)
 	if e.codec == codecAAC {
 		n -= aacPriming
 	}
@@ -154,22 +173,18 @@ func (e *encoder) pushSound(block []float32, n int64) {
 		return
 	}
 	b := gst.NewBufferFromBytes(bytesOf(block))
-	at := blockTime(n, e.rate)
-	c := stamped(b, at, blockTime(n+1, e.rate)-at)
+	at := e.pace.at(n)
+	c := stamped(b, at, e.pace.at(n+1)-at)
 	e.src.PushBuffer(c)
 	freeBuffer(c)
 	freeBuffer(b)
-}
-
-func blockTime(n int64, rate int) time.Duration {
-	return time.Duration(n * blockFrames * int64(time.Second) / int64(rate))
 }
 
 // end asks for what is left; run returns after it.
 func (e *encoder) end() { e.src.EndStream() }
 
 // run hands packets to deliver until the end of stream or until quit is closed.
-func (e *encoder) run(deliver func(packet)) {
+func (e *encoder) run(deliver func(*encoder, packet)) {
 	defer close(e.done)
 	for {
 		sample := e.sink.TryPullSample(clockTime(pollEvery))
@@ -179,7 +194,7 @@ func (e *encoder) run(deliver func(packet)) {
 				if e.keys.seen(p.key, time.Now()) {
 					forceKeyUnit(e.enc.GetStaticPad("src"))
 				}
-				deliver(p)
+				deliver(e, p)
 			}
 			freeBuffer(p.buf)
 			continue

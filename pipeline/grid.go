@@ -39,5 +39,5 @@ func (g *grid) place(number int64) (missing int64, ok bool) {
 // at gives the media time of a slot. It is computed from the slot's number, not
 // added up, so that hours of frames carry no rounding error.
 func (g *grid) at(slot int64) time.Duration {
-	return time.Duration(slot * int64(time.Second) / g.fps)
+	return pace{g.fps, 1}.at(slot)
 }

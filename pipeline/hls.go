@@ -15,14 +15,14 @@ import (
 // segmentOutput writes one HLS stream. The hub's goroutines fill its queue, run
 // empties it onto the disk (segmenter.go), however slow that is.
 type segmentOutput struct {
-	id, dir   string
-	spec      recorder.SegmentOutput
-	earlier   recorder.MediaPlaylist // what it goes on in
-	fps       int
-	codecs    []codec
-	startedAt func() time.Time // valid once begun is closed
-	ts        *tsWriter        // of run
-	log       *zap.Logger
+	id, dir string
+	spec    recorder.SegmentOutput
+	earlier recorder.MediaPlaylist // what it goes on in
+	fps     int
+	codecs  []codec
+	wall    func(media time.Duration) time.Time // valid once begun is closed
+	ts      *tsWriter                           // of run
+	log     *zap.Logger
 
 	fed    chan struct{} // holds one: the queue changed
 	failed chan struct{} // closed with cause
@@ -55,7 +55,7 @@ func (p *Pipeline) newSegmentOutput(o recorder.Output) (*segmentOutput, error) {
 		return nil, err
 	}
 	return &segmentOutput{
-		ts: ts, id: o.ID, dir: o.Dir, spec: s, earlier: earlier, fps: p.spec.Options.Framerate, codecs: p.streamCodecs(), startedAt: p.beganAt, log: p.log,
+		ts: ts, id: o.ID, dir: o.Dir, spec: s, earlier: earlier, fps: p.spec.Options.Framerate, codecs: p.streamCodecs(), wall: p.wall, log: p.log,
 		fed: make(chan struct{}, 1), failed: make(chan struct{}), quit: make(chan struct{}), done: make(chan struct{}),
 		configs: map[codec][]byte{}, total: recorder.OutputSeries{ID: o.ID},
 	}, nil
@@ -123,7 +123,7 @@ func (s *segmentOutput) accept(p packet) {
 	if s.configs[p.codec] == nil {
 		s.configs[p.codec] = codecData(p.caps)
 	}
-	f := frame{codec: p.codec, data: p.buf.Bytes(), config: s.configs[p.codec], pts: p.pts, duration: p.duration, key: p.key}
+	f := frame{codec: p.codec, data: p.buf.Bytes(), config: s.configs[p.codec], pts: p.pts, duration: p.duration, key: p.key, resumes: p.resumes}
 	s.queue = append(s.queue, f)
 	s.waiting += len(f.data)
 	s.wake()

@@ -18,6 +18,7 @@ type frame struct {
 	config        []byte // codec_data of its caps: avcC or AudioSpecificConfig
 	pts, duration time.Duration
 	key           bool
+	resumes       bool // a pause ended with it
 }
 
 // The streams of our transport streams.

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-gst/go-gst/gst"
 	"go.uber.org/zap"
 
 	"tapedeck/recorder"
@@ -40,7 +41,7 @@ func setDefault(d *time.Duration, v time.Duration) {
 }
 
 // Pipeline records one display and one sound server. It implements
-// recorder.Pipeline and recorder.Holder. Run may be called once.
+// recorder.Pipeline, recorder.Holder and recorder.Pauser. Run may be called once.
 type Pipeline struct {
 	spec recorder.PipelineSpec
 	opts Options
@@ -71,12 +72,17 @@ type Pipeline struct {
 	streams   []*stream
 	finishing bool
 
+	pauses *pauses
+	last   place       // of the goroutine that pushes pictures: of the last one
+	still  *gst.Buffer // of the same: the slate, once there was one
+
 	rate rateMeter
 }
 
 var (
 	_ recorder.Pipeline = (*Pipeline)(nil)
 	_ recorder.Holder   = (*Pipeline)(nil)
+	_ recorder.Pauser   = (*Pipeline)(nil)
 )
 
 // New checks the spec and builds what it needs, but opens neither display nor
@@ -94,6 +100,7 @@ func New(spec recorder.PipelineSpec, opts Options) (*Pipeline, error) {
 	if spec.AudioOnly && spec.VideoOnly {
 		return nil, recorder.Errorf(recorder.CodeInvalid, "audio only and video only exclude each other")
 	}
+	p.pauses = newPauses(spec.Options.Framerate, spec.Options.AudioFrequency, !spec.AudioOnly, !spec.VideoOnly)
 	if err := p.newSources(); err != nil {
 		return nil, err
 	}
@@ -110,7 +117,7 @@ func (p *Pipeline) newSources() (err error) {
 		if p.video, err = newVideoSource(p.spec, p.time, p.log); err != nil {
 			return err
 		}
-		p.video.push, p.video.began = p.pushPicture, p.began
+		p.video.push, p.video.began, p.video.pauses = p.pushPicture, p.began, p.pauses
 	}
 	if !p.spec.VideoOnly {
 		if p.audio, err = newAudioSource(p.spec, p.time, p.log); err != nil {
@@ -378,11 +385,12 @@ func (p *Pipeline) began(base time.Duration) {
 	close(p.begun)
 }
 
-// beganAt is the wall clock's time of the first frame.
-func (p *Pipeline) beganAt() time.Time {
+// wall is the wall clock's time of what is kept at a media time.
+func (p *Pipeline) wall(at time.Duration) time.Time {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.startedAt
+	startedAt := p.startedAt
+	p.mu.Unlock()
+	return startedAt.Add(at + p.pauses.before(at))
 }
 
 // Hold keeps the last picture in the outputs until Hold(false); sound goes on.

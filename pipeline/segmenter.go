@@ -81,7 +81,7 @@ func (s *segmenter) take(f frame) error {
 func (s *segmenter) begins(f frame) bool {
 	switch {
 	case f.codec.video():
-		return f.key && f.pts+s.slack >= s.cut
+		return f.key && (f.resumes || f.pts+s.slack >= s.cut) // after a pause the wall clock is another
 	case !s.ts.video:
 		return f.pts+f.duration/2 >= s.cut
 	default:
@@ -92,7 +92,7 @@ func (s *segmenter) begins(f frame) bool {
 func (s *segmenter) open(f frame) error {
 	suffix := fmt.Sprintf("%05d", s.list.count)
 	if s.out.spec.FilenameSuffix == recorder.SuffixTimestamp {
-		suffix = recorder.Timestamp(s.out.startedAt().Add(f.pts))
+		suffix = recorder.Timestamp(s.out.wall(f.pts))
 	}
 	s.name = s.out.spec.FilenamePrefix + "_" + suffix + recorder.ExtSegment
 	path := s.path()
@@ -135,7 +135,7 @@ func (s *segmenter) close(end time.Duration, last bool) error {
 	if err := os.Rename(s.path()+recorder.PartSuffix, s.path()); err != nil {
 		return s.failure(err)
 	}
-	s.list.add(s.name, s.begin, end, s.out.startedAt().Add(s.begin))
+	s.list.add(s.name, s.begin, end, s.out.wall(s.begin))
 	s.listed += end - s.begin
 	if err := s.list.write(last); err != nil {
 		return err

@@ -90,8 +90,8 @@ func newTestSegmenter(t *testing.T, codecs ...codec) (*segmenter, string) {
 	require.NoError(t, err)
 	out := &segmentOutput{
 		ts: ts, dir: dir, fps: 10, codecs: codecs, log: zap.NewNop(),
-		spec:      recorder.ResolveSegments(recorder.Job{ID: "x"}, recorder.SegmentOutput{FilenamePrefix: "s", SegmentDuration: recorder.Duration(time.Second)}, time.Time{}, 1),
-		startedAt: func() time.Time { return time.Unix(1_700_000_000, 0) },
+		spec: recorder.ResolveSegments(recorder.Job{ID: "x"}, recorder.SegmentOutput{FilenamePrefix: "s", SegmentDuration: recorder.Duration(time.Second)}, time.Time{}, 1),
+		wall: func(media time.Duration) time.Time { return time.Unix(1_700_000_000, 0).Add(media) },
 	}
 	s := newSegmenter(out)
 	t.Cleanup(s.abandon)
@@ -182,7 +182,7 @@ func TestSegmenterGoesOn(t *testing.T) {
 	own := all.Segments[6:]
 	require.Equal(t, "s.part3_00006.ts", own[0].Name)
 	require.Equal(t, []bool{true, false, false}, []bool{own[0].Cut, own[1].Cut, own[2].Cut})
-	require.Equal(t, out.startedAt().UTC(), own[0].At)
+	require.Equal(t, out.wall(0).UTC(), own[0].At)
 	require.Equal(t, all.Segments[4:], live.Segments)
 	require.Equal(t, []int64{4, 1}, []int64{live.Sequence, live.Cuts})
 	require.EqualValues(t, 3, out.total.Files, "its own")

@@ -52,7 +52,7 @@ type audioSource struct {
 	line *soundLine
 	log  *zap.Logger
 
-	// push hands block n to the encoders.
+	// push hands captured block n to the encoders.
 	push   func(block []float32, n int64)
 	blocks int64
 
@@ -60,7 +60,7 @@ type audioSource struct {
 	base    chan time.Duration // gets the base time, once
 	stopAt  atomic.Int64       // time of the end on the clock, 0 while there is none
 
-	emitted         atomic.Int64  // frames given to the encoders
+	emitted         atomic.Int64  // frames given to the encoders and kept
 	peak            atomic.Uint64 // float64 bits, dBFS
 	loudest, before float32
 	peakFrom, heard time.Duration
@@ -163,7 +163,6 @@ func (a *audioSource) flush() {
 	for block := a.line.take(); block != nil; block = a.line.take() {
 		a.push(block, a.blocks)
 		a.blocks++
-		a.emitted.Store(a.blocks * blockFrames)
 	}
 }
 

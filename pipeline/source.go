@@ -65,9 +65,10 @@ type videoSource struct {
 	last    *gst.Buffer // the picture that is repeated
 
 	// push hands a picture to the encoders; false when they are too far behind, unless
-	// it insists.
-	push      func(b *gst.Buffer, at, duration time.Duration, insist bool) bool
+	// it insists. What is paused needs none.
+	push      func(b *gst.Buffer, at place, insist bool) bool
 	insisting bool
+	pauses    *pauses
 	// began is called with the capture time of slot 0, once.
 	began func(base time.Duration)
 
@@ -80,7 +81,7 @@ type videoSource struct {
 	stopAt   atomic.Int64 // capture time of the end, 0 while there is none
 
 	captured, frames, dropped, repeated atomic.Int64
-	slots                               atomic.Int64 // of media time, filled or not
+	slots                               atomic.Int64 // of media time that is kept, filled or not
 }
 
 // newVideoSource opens nothing yet. The cookie file reaches Xlib through the
@@ -208,7 +209,13 @@ func (v *videoSource) offer(b *gst.Buffer, pts time.Duration) (past bool) {
 		v.dropped.Add(1)
 		return false
 	}
-	if v.held.Load() && v.last != nil {
+	switch {
+	case v.pauses.takePicture(v.grid.next).fate != fateKept:
+		if !v.emit(nil) {
+			v.dropped.Add(1)
+		}
+		return false
+	case v.last != nil && (v.held.Load() || v.pauses.hides(pts)):
 		v.repeat(1)
 		return false
 	}
@@ -230,7 +237,7 @@ func (v *videoSource) offer(b *gst.Buffer, pts time.Duration) (past bool) {
 // cover repeats the last picture in every slot that began before the given time.
 func (v *videoSource) cover(until time.Duration) (whole bool) {
 	missing, ok := v.grid.place(v.grid.number(until))
-	return !ok || v.last == nil || v.repeat(missing+1)
+	return !ok || v.repeat(missing+1)
 }
 
 // conclude covers up to the end. When the encoders are too far behind for that,
@@ -246,24 +253,29 @@ func (v *videoSource) conclude(end time.Duration) {
 
 func (v *videoSource) repeat(n int64) bool {
 	for range n {
+		kept := v.frames.Load()
 		if !v.emit(v.last) {
 			return false
 		}
-		v.repeated.Add(1)
+		v.repeated.Add(v.frames.Load() - kept)
 	}
 	return true
 }
 
 // emit fills the next slot. When the encoders are behind, the slot stays open
 // and is filled later; only when they are behind by more than maxRepeats do slots stay empty.
+// So does a slot that is kept when there was no picture yet.
 func (v *videoSource) emit(b *gst.Buffer) bool {
-	at := v.grid.at(v.grid.next)
-	if !v.push(b, at, v.grid.at(v.grid.next+1)-at, v.insisting) {
+	at := v.pauses.takePicture(v.grid.next)
+	shown := at.fate == fateKept && b != nil
+	if (shown || at.fate == fateSlate) && !v.push(b, at, v.insisting) {
 		return false
 	}
 	v.grid.next++
-	v.slots.Store(v.grid.next)
-	v.frames.Add(1)
+	if shown {
+		v.slots.Store(at.kept + 1)
+		v.frames.Add(1)
+	}
 	return true
 }
 

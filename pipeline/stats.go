@@ -13,6 +13,9 @@ func (p *Pipeline) Snapshot() recorder.Snapshot {
 	p.mu.Lock()
 	startedAt, streams := p.startedAt, append([]*stream(nil), p.streams...)
 	p.mu.Unlock()
+	if !startedAt.IsZero() {
+		startedAt = startedAt.Add(p.pauses.before(0)) // a recording may begin with a pause
+	}
 	var s recorder.Snapshot
 	for _, f := range p.files {
 		o := f.snapshot(startedAt)
@@ -42,7 +45,7 @@ func (p *Pipeline) Snapshot() recorder.Snapshot {
 	return s
 }
 
-// elapsed is the media time since the first frame.
+// elapsed is the media time since the first frame, without pauses.
 func (p *Pipeline) elapsed() time.Duration {
 	select {
 	case <-p.begun:

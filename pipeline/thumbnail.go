@@ -20,14 +20,14 @@ const maxImages = 2
 // imageOutput writes a series of JPEG pictures. Between two of them nothing runs:
 // a picture is pushed when it is due, and run sleeps until it is encoded.
 type imageOutput struct {
-	id, dir   string
-	spec      recorder.ImageOutput
-	before    int64            // pictures of earlier parts
-	startedAt func() time.Time // valid once there is a picture
-	unit      *unit
-	src       *app.Source
-	sink      *app.Sink
-	log       *zap.Logger
+	id, dir string
+	spec    recorder.ImageOutput
+	before  int64                               // pictures of earlier parts
+	wall    func(media time.Duration) time.Time // valid once there is a picture
+	unit    *unit
+	src     *app.Source
+	sink    *app.Sink
+	log     *zap.Logger
 
 	slack time.Duration
 	limit uint64 // bytes that may wait
@@ -61,7 +61,7 @@ func (p *Pipeline) newImageOutput(o recorder.Output) (*imageOutput, error) {
 		return nil, err
 	}
 	return &imageOutput{
-		id: o.ID, dir: o.Dir, spec: s, before: o.Before, startedAt: p.beganAt, unit: u, src: u.source("picture"), sink: u.sink("sink"), log: p.log,
+		id: o.ID, dir: o.Dir, spec: s, before: o.Before, wall: p.wall, unit: u, src: u.source("picture"), sink: u.sink("sink"), log: p.log,
 		slack: halfFrame(opts.Framerate), limit: uint64(maxImages*opts.Width*opts.Height*3/2) - 1, //nolint:gosec // positive
 		failed: make(chan struct{}), done: make(chan struct{}), total: recorder.OutputSeries{ID: o.ID},
 	}, nil
@@ -148,7 +148,7 @@ func (i *imageOutput) name(at time.Duration) string {
 	case recorder.SuffixNone:
 		return i.spec.FilenamePrefix + recorder.ExtImage
 	case recorder.SuffixTimestamp:
-		return i.spec.FilenamePrefix + "_" + recorder.Timestamp(i.startedAt().Add(at)) + recorder.ExtImage
+		return i.spec.FilenamePrefix + "_" + recorder.Timestamp(i.wall(at)) + recorder.ExtImage
 	default:
 		i.mu.Lock()
 		defer i.mu.Unlock()

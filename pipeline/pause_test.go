@@ -1,0 +1,320 @@
+package pipeline_test
+
+import (
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jezek/xgb"
+	"github.com/jezek/xgb/xproto"
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/pipeline"
+	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
+)
+
+// clock is a display that shows in each picture when it was drawn, as the barcode page
+// writes numbers, in ms since it began. Once a second there is a beep of 1 kHz.
+type clock struct {
+	*rig
+	began time.Time
+	drawn atomic.Int64 // what it shows, ms
+}
+
+func newClock(t *testing.T) *clock {
+	c := &clock{rig: &rig{t: t, dir: t.TempDir()}, began: time.Now()}
+	c.startX("640x360x24")
+	c.startPulse()
+	c.player("audiotestsrc is-live=true wave=ticks freq=1000 sine-periods-per-tick=100 volume=0.5"+
+		" ! audio/x-raw,rate=48000,channels=2 ! pulsesink provide-clock=false sync=false server=%s", c.inputs.PulseServer)
+	x, err := xgb.NewConnDisplay(c.inputs.Display)
+	require.NoError(t, err)
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		c.draw(x, quit)
+	}()
+	t.Cleanup(func() {
+		close(quit)
+		<-done
+		x.Close()
+	})
+	return c
+}
+
+// draw draws 120 times a second until quit is closed.
+func (c *clock) draw(x *xgb.Conn, quit <-chan struct{}) {
+	screen := xproto.Setup(x).DefaultScreen(x)
+	pen, err := xproto.NewGcontextId(x)
+	if err != nil {
+		return
+	}
+	root := xproto.Drawable(screen.Root)
+	xproto.CreateGC(x, pen, root, 0, nil)
+	const cell, columns, rows = rigWidth / 32, 16, 3
+	picture := make([]byte, cell*columns*cell*rows*4)
+	tick := time.NewTicker(time.Second / 120)
+	defer tick.Stop()
+	for {
+		ms := uint32(time.Since(c.began).Milliseconds()) //nolint:gosec // seconds
+		for row, word := range []uint32{ms >> 16, ms & 0xffff, ms>>16 ^ ms&0xffff ^ 0xa5c3} {
+			for i := range cell * cell * columns {
+				grey := byte(word>>(columns-1-i%(cell*columns)/cell)&1) * 255
+				at := (row*cell*cell*columns + i) * 4
+				picture[at], picture[at+1], picture[at+2] = grey, grey, grey
+			}
+		}
+		xproto.PutImage(x, xproto.ImageFormatZPixmap, root, pen, cell*columns, cell*rows, 0, 0, 0, screen.RootDepth, picture)
+		x.Sync()
+		c.drawn.Store(int64(ms))
+		select {
+		case <-tick.C:
+		case <-quit:
+			return
+		}
+	}
+}
+
+// pass waits for so many ms of the clock and gives what it shows.
+func (c *clock) pass(ms int64) int64 {
+	c.t.Helper()
+	until := c.drawn.Load() + ms
+	require.Eventually(c.t, func() bool { return c.drawn.Load() >= until }, 30*time.Second, 5*time.Millisecond)
+	return c.drawn.Load()
+}
+
+// pause pauses for a while in which a tone of 3 kHz is heard, and gives from when on
+// to what the clock showed. meanwhile is called in the middle.
+func (c *clock) pause(k *take, ms int64, meanwhile func()) [2]int64 {
+	c.t.Helper()
+	from := time.Since(c.began).Milliseconds()
+	k.Pause(true)
+	c.pass(150)
+	tone := c.player("audiotestsrc is-live=true freq=3000 volume=0.5 ! audio/x-raw,rate=48000,channels=2 ! pulsesink server=%s", c.inputs.PulseServer)
+	meanwhile()
+	c.pass(ms)
+	tone.kill()
+	c.pass(300) // what the sound server still has
+	to := c.drawn.Load()
+	k.Pause(false)
+	return [2]int64{from, to}
+}
+
+// requireCutOut checks that nothing of the pauses is in a recording and that everything
+// else is, in its place. It gives the pictures' numbers.
+func (c *clock) requireCutOut(path string, pauses ...[2]int64) []int64 {
+	c.t.Helper()
+	shown := []int64{}
+	jumps := 0
+	for i, f := range recordertest.ReadBarcodes(c.t, path) {
+		require.NotEqual(c.t, -1, f.Counter, "picture %d of %s is no slate", i, path)
+		at := int64(f.Counter)
+		for _, p := range pauses {
+			require.False(c.t, at > p[0]+40 && at < p[1], "picture %d of %s was drawn at %d ms: %v was a pause", i, path, at, p)
+		}
+		if i > 0 {
+			jump := at - shown[i-1]
+			require.GreaterOrEqual(c.t, jump, int64(0), "picture %d of %s", i, path)
+			if jump > 500 {
+				jumps++
+			}
+		}
+		shown = append(shown, at)
+	}
+	require.Equal(c.t, len(pauses), jumps, "pauses in %s", path)
+	require.Less(c.t, c.peak(path, 3000), -25.0, "what sounded in the pauses is not heard")
+	require.Greater(c.t, c.peak(path, 1000), -10.0, "beeps are")
+	return shown
+}
+
+// peak gives the level of a frequency, dB.
+func (c *clock) peak(path string, hertz int) float64 {
+	c.t.Helper()
+	f := strconv.Itoa(hertz)
+	out := recordertest.Tool(c.t, "ffmpeg", "-nostdin", "-i", path, "-vn", "-af",
+		"bandpass=f="+f+":t=q:w=20,bandpass=f="+f+":t=q:w=20,volumedetect", "-f", "null", "-")
+	_, rest, ok := strings.Cut(out, "max_volume: ")
+	require.True(c.t, ok, out)
+	db, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+	require.NoError(c.t, err)
+	return db
+}
+
+// requireTogether checks that every beep comes at the same time of the clock's second,
+// but for those that a cut has beheaded.
+func (c *clock) requireTogether(path string, shown []int64) {
+	c.t.Helper()
+	var offs []int64 // from the first one
+	for _, b := range recordertest.BeepOnsets(c.t, path) {
+		n := int(b * 30 / time.Second)
+		if n < 2 || n >= len(shown) || shown[n]-shown[n-2] > 500 {
+			continue
+		}
+		at := shown[n] + (b - time.Duration(n)*aFrame).Milliseconds()
+		if len(offs) > 0 {
+			at -= offs[0]
+		}
+		offs = append(offs, at)
+	}
+	require.GreaterOrEqual(c.t, len(offs), 4)
+	offs[0] = 0
+	for i := range offs {
+		offs[i] = (offs[i]+500)%1000 - 500
+	}
+	c.t.Logf("beeps are off by %v ms", offs)
+	middle := slices.Sorted(slices.Values(offs))[len(offs)/2]
+	for _, off := range offs {
+		require.InDelta(c.t, middle, off, 40)
+	}
+}
+
+// Two pauses of a recording with every kind of output: what is kept has no gap and
+// nothing of them; streams show the slate in silence.
+func TestPause(t *testing.T) {
+	c := newClock(t)
+	server := recordertest.StartRTMP(t)
+	mp4, url, late := c.file("a.mp4"), server.URL("key"), server.URL("late")
+	hls := c.segments("hls", time.Second, recorder.SegmentOutput{FilenamePrefix: "seg", PlaylistName: "list"})
+	images := c.images("pictures", recorder.ImageOutput{FilenamePrefix: "shot"})
+	k := record(t, c.spec(mp4, hls, images, streamTo(url)), pipeline.Options{Stream: hasty()})
+	c.pass(1500) // until the sound server and what plays there have found their pace
+	k.begin()
+	k.untilState(url, recorder.StreamActive)
+	k.until(1500 * time.Millisecond)
+	first := c.pause(k, 1000, func() {})
+	k.until(3500 * time.Millisecond)
+	second := c.pause(k, 1000, func() {
+		before := k.Snapshot().Stats.Elapsed
+		require.NoError(t, k.Add(t.Context(), streamTo(late)))
+		k.untilState(late, recorder.StreamActive)
+		require.Equal(t, before, k.Snapshot().Stats.Elapsed, "nothing is recorded")
+	})
+	k.until(5500 * time.Millisecond)
+	require.NoError(t, k.end())
+
+	m := probe(t, mp4.Path)
+	m.requireEven(30, time.Microsecond)
+	c.requireTogether(mp4.Path, c.requireCutOut(mp4.Path, first, second))
+	require.InDelta(t, m.duration(), k.Snapshot().Files[0].Duration, float64(aFrame))
+	require.InDelta(t, recordertest.Seconds(t, m.Streams[0].Duration), recordertest.Seconds(t, m.Streams[1].Duration), float64(aFrame))
+	requireEvenSound(t, mp4.Path)
+	require.EqualValues(t, len(m.times()), k.Snapshot().Stats.Frames)
+
+	list := readJumpingList(t, listOf(hls))
+	whole := c.concatenate(listOf(hls), list)
+	probe(t, whole).requireEven(30, 12*time.Microsecond)
+	c.requireCutOut(whole, first, second)
+	requireEvenSound(t, whole)
+	var jumps []time.Duration
+	for i, s := range list.Segments[1:] {
+		before := list.Segments[i]
+		if jump := s.At.Sub(before.At) - before.Duration; jump > 2*time.Millisecond {
+			jumps = append(jumps, jump)
+		}
+	}
+	require.Len(t, jumps, 2, "the wall clock goes on in pauses, and a segment ends there")
+	require.InDelta(t, first[1]-first[0], jumps[0].Milliseconds(), 200)
+	require.InDelta(t, second[1]-second[0], jumps[1].Milliseconds(), 200)
+	require.InDelta(t, 6, k.Snapshot().Series[1].Files, 1, "a picture a second of what is kept")
+
+	c.requireSlates(server, "key", 2, first[1]-first[0]+second[1]-second[0])
+	c.requireSlates(server, "late", 0, 0) // it begins with slates
+}
+
+// readJumpingList reads a playlist in which there are pauses: what the wall clock is,
+// the segments before do not tell.
+func readJumpingList(t *testing.T, path string) (p recordertest.Playlist) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	var s recordertest.PlaylistSegment
+	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		tag, value, _ := strings.Cut(line, ":")
+		switch {
+		case tag == "#EXT-X-PROGRAM-DATE-TIME":
+			s.At, err = time.Parse(time.RFC3339, value)
+			require.NoError(t, err)
+		case tag == "#EXTINF":
+			s.Duration = recordertest.Seconds(t, strings.Trim(value, ","))
+		case !strings.HasPrefix(line, "#"):
+			s.Name = line
+			p.Segments = append(p.Segments, s)
+		}
+	}
+	return p
+}
+
+// requireSlates checks that a stream had no gap, and after it began the slate and silence
+// in so many pauses, of so many ms together if that is known.
+func (c *clock) requireSlates(server *recordertest.RTMP, key string, pauses int, ms int64) {
+	c.t.Helper()
+	found := server.Recorded(key)
+	require.Len(c.t, found, 1)
+	m := probe(c.t, found[0])
+	m.requireEven(30, time.Millisecond)
+	require.Less(c.t, c.peak(found[0], 3000), -25.0, "what sounded in the pauses is not heard")
+	slates, spans, before := int64(0), 0, true
+	for _, f := range recordertest.ReadBarcodes(c.t, found[0]) {
+		slate := f.Counter < 0
+		if slate {
+			slates++
+		}
+		if slate && !before {
+			spans++
+		}
+		before = slate
+	}
+	require.Greater(c.t, slates, int64(20))
+	require.Equal(c.t, pauses, spans, "%s", key)
+	if ms > 0 {
+		require.InDelta(c.t, ms*30/1000, slates, 8, "slates of %s", key)
+	}
+}
+
+// Without streams nothing is encoded in a pause. A recording may begin in one and end in
+// one, and what is asked for twice is done once.
+func TestPauseOfFilesAlone(t *testing.T) {
+	c := newClock(t)
+	mp4, webm := c.file("a.mp4"), c.file("a.webm")
+	k := record(t, c.spec(mp4, webm), pipeline.Options{})
+	k.Pause(false)
+	k.Pause(true)
+	k.begin()
+	c.pass(500)
+	require.Zero(t, k.Snapshot().Stats.Elapsed)
+	begin := c.drawn.Load()
+	k.Pause(false)
+	k.until(time.Second)
+	pause := c.pause(k, 500, func() {
+		k.Pause(true)
+		k.Hold(true)
+		k.Hold(false)
+	})
+	k.Pause(false)
+	k.until(2 * time.Second)
+	end := time.Since(c.began).Milliseconds()
+	k.Pause(true)
+	c.pass(700)
+	asked := time.Now()
+	require.NoError(t, k.end())
+	require.Less(t, time.Since(asked), 5*time.Second)
+
+	m := probe(t, mp4.Path)
+	m.requireEven(30, time.Microsecond)
+	requireEvenSound(t, mp4.Path)
+	require.InDelta(t, recordertest.Seconds(t, m.Streams[0].Duration), recordertest.Seconds(t, m.Streams[1].Duration), float64(aFrame))
+	shown := c.requireCutOut(mp4.Path, pause)
+	require.GreaterOrEqual(t, shown[0], begin)
+	require.LessOrEqual(t, shown[len(shown)-1], end+40)
+	s := k.Snapshot()
+	require.EqualValues(t, len(shown), s.Stats.Frames)
+	require.InDelta(t, shown[0], s.Files[0].StartedAt.Sub(c.began).Milliseconds(), 100, "the first picture's time")
+	require.InDelta(t, m.duration(), s.Stats.Elapsed.Std(), float64(aFrame))
+	probe(t, webm.Path).requireEven(30, time.Millisecond)
+	require.Len(t, c.requireCutOut(webm.Path, pause), len(shown))
+}
