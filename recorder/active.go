@@ -16,6 +16,7 @@ func (l *life) active(ctx context.Context) {
 	pageCtx, stopPage := context.WithCancel(ctx)
 	page, room := make(chan pageEnd, 1), make(chan EndReason, 1)
 	var watching sync.WaitGroup
+	defer l.rememberAll()
 	watching.Go(func() { page <- l.followPage(pageCtx) })
 	watching.Go(func() { room <- l.watchRoom(pageCtx) })
 	defer func() {
@@ -37,9 +38,11 @@ func (l *life) active(ctx context.Context) {
 		case end := <-page:
 			l.pageEnded(ctx, end)
 		case l.rec.EndReason = <-room:
+		case i := <-l.met:
+			l.remember(i)
 		case err := <-l.piped:
 			l.piped <- err
-			l.pipelineEnded(ctx, err)
+			l.pipelineEnded(ctx, err, page)
 		case u := <-updates:
 			updates = nil
 			l.learn(u)
@@ -75,19 +78,16 @@ func (l *life) limitTimer() *time.Timer {
 	return t
 }
 
-// stallTimeout is how long a recording may stand still before it is ended: a
-// frozen display or sound server must not look like a running recording.
-const stallTimeout = 20 * time.Second
+// stallTimeout is how long a recording may stand still before it is ended: an
+// encoder or a disk that hangs must not look like a running recording. Displays and
+// sound servers that hang are known sooner, see Died.
+const stallTimeout = 8 * time.Second
 
 func (l *life) progress() {
 	before := l.rec.Stats.Elapsed
 	l.apply(l.pipeline.Snapshot())
-	now := l.Now()
-	if l.rec.Stats.Elapsed != before || l.movedAt.IsZero() {
-		l.movedAt = now
-	}
-	if now.Sub(l.movedAt) >= stallTimeout {
-		l.rec.Fail(Errorf(CodePipeline, "nothing was captured for %s: the display or the sound server stands still", stallTimeout),
+	if l.standsStill(l.rec.Stats.Elapsed == before) {
+		l.rec.Fail(Errorf(CodePipeline, "nothing was captured for %s: an encoder or the disk stands still", stallTimeout),
 			CodePipeline, EndPipeline)
 		return
 	}
@@ -99,6 +99,20 @@ func (l *life) progress() {
 		return
 	}
 	l.tell()
+}
+
+// standsStill adds up the time without progress. After this process itself was
+// stopped for a while, that while does not count: nobody could get on.
+func (l *life) standsStill(still bool) bool {
+	now := l.Now()
+	since := min(now.Sub(l.lookedAt), 2*l.interval())
+	l.lookedAt = now
+	if still {
+		l.stood += since
+	} else {
+		l.stood = 0
+	}
+	return l.stood >= stallTimeout
 }
 
 // everyStreamFailed ends a recording that nobody gets anything of any more. Streams
@@ -155,82 +169,42 @@ func (l *life) pageEnded(ctx context.Context, end pageEnd) {
 		}
 		return
 	}
-	reason := EndPageCrashed
-	switch {
-	case errors.Is(err, ErrSessionDied):
-		reason = EndSessionDied
-	case errors.Is(err, ErrPageClosed):
+	if errors.Is(err, ErrPageClosed) {
 		// Closing the tab is how many pages leave a meeting: an end, not a failure.
 		l.rec.EndReason = EndPageClosed
 		return
 	}
+	reason := lossOf(err)
 	if reason == EndPageCrashed {
 		l.diagnose(ctx)
 	}
 	l.rec.Fail(l.scrub().Error(AsError(err, CodePageCrashed)), CodePageCrashed, reason)
 }
 
-func (l *life) pipelineEnded(ctx context.Context, err error) {
-	switch {
-	case ctx.Err() != nil:
+// deathSettles is how long after its pipeline a session's own death may be known:
+// a display or a sound server takes both.
+const deathSettles = 300 * time.Millisecond
+
+func (l *life) pipelineEnded(ctx context.Context, err error, page <-chan pageEnd) {
+	if ctx.Err() != nil {
 		l.stopped(ctx)
-	case err == nil:
-		l.rec.Fail(AsError(errEndedByItself(), CodePipeline), CodePipeline, EndPipeline)
-	default:
-		l.rec.Fail(l.scrub().Error(AsError(err, CodePipeline)), CodePipeline, EndPipeline)
+		return
 	}
-}
-
-// watchPage returns nil at END_RECORDING. A tab that crashed, or left for a page
-// that does not load, is loaded again while the recording goes on with its last
-// picture.
-func (l *life) watchPage(ctx context.Context) error {
-	for reloads := 0; ; {
-		err := l.session.Wait(ctx, MarkerEnd)
-		for (errors.Is(err, ErrPageCrashed) || CodeOf(err) == CodePageLoad) && reloads < l.job.Limits.Reloads() {
-			if l.roomGone(ctx) {
-				return nil // endOf says so; a page that is loaded again would make the room anew
-			}
-			reloads++
-			l.hold(true)
-			l.Log.Warn("the page is lost, loading it again", zap.Int("reload", reloads), zap.String("error", l.scrub().Text(err.Error())))
-			err = l.reload(ctx)
+	timer := time.NewTimer(deathSettles)
+	defer timer.Stop()
+	select {
+	case end := <-page:
+		if errors.Is(end.err, ErrSessionDied) {
+			l.pageEnded(ctx, end)
+			return
 		}
-		if !errors.Is(err, errReloaded) {
-			return err
-		}
-		l.hold(false)
+	case <-timer.C:
+	case <-ctx.Done():
 	}
-}
-
-var errReloaded = errors.New("reloaded")
-
-// reload answers errReloaded when the page runs again, ErrPageCrashed when
-// another try may help.
-func (l *life) reload(ctx context.Context) error {
-	url, err := l.pageURL()
-	if err != nil {
-		return err
+	if err == nil {
+		err = errEndedByItself()
 	}
-	shown := l.layout.Load()
-	err = l.loadOnce(ctx, url)
-	switch {
-	case err == nil:
-		l.repeatLayout(ctx, shown)
-		return errReloaded
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.Is(err, ErrSessionDied), errors.Is(err, ErrPageClosed):
-		return err
-	default:
-		return Errorf(CodePageCrashed, "the page was lost, and loading it again failed: %w", err)
-	}
-}
-
-func (l *life) hold(on bool) {
-	if h, ok := l.pipeline.(Holder); ok {
-		h.Hold(on)
-	}
+	l.rec.Fail(l.scrub().Error(AsError(err, CodePipeline)), CodePipeline, EndPipeline)
 }
 
 // learn makes the secrets of an update known before they can be logged, and what it

@@ -49,7 +49,7 @@ func (r *Recorder) Run(ctx context.Context, task Task, commands <-chan Command, 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	l := &life{
-		Recorder: r, task: task, job: task.Job, rec: task.Recording.Clone(),
+		Recorder: r, began: r.Now(), met: make(chan Incident, MostIncidents), task: task, job: task.Job, rec: task.Recording.Clone(),
 		cancel: cancel, report: report,
 		removed: map[string]bool{}, updates: make(chan Update), hurry: make(chan struct{}),
 	}
@@ -71,12 +71,15 @@ func (r *Recorder) Run(ctx context.Context, task Task, commands <-chan Command, 
 // run, except what a comment says.
 type life struct {
 	*Recorder
+	began    time.Time
 	task     Task
 	job      Job
 	rec      Recording
 	cancel   context.CancelCauseFunc
 	report   func(Recording)
-	movedAt  time.Time       // when the recording last got longer
+	lookedAt time.Time       // when its length was last looked at
+	stood    time.Duration   // how long it has not got longer
+	met      chan Incident   // from mend to active
 	updating bool            // an update is under way
 	added    []string        // stream URLs that updates brought
 	removed  map[string]bool // ids of the streams that updates took away
@@ -84,7 +87,7 @@ type life struct {
 	hurry    chan struct{}   // closed by command
 
 	scrubber  atomic.Pointer[Scrubber]
-	answered  atomic.Int64           // when the room's server last answered, ns
+	answered  atomic.Int64           // when the room's server last answered, ns since began
 	room      Room                   // nil without rights on the server
 	roomID    atomic.Pointer[string] // what the room's server said
 	layout    atomic.Pointer[string] // what an update set; read when the page is loaded again
@@ -94,6 +97,13 @@ type life struct {
 	pipeline Pipeline
 	piped    chan error // the end of pipeline.Run, once
 }
+
+// Now is the time on one clock for the whole recording: it goes on evenly where the
+// machine's is set, so that its times are in order and as far apart as they were.
+func (l *life) Now() time.Time { return l.began.Add(l.elapsed()) }
+
+// elapsed is the time since Run began, of the monotonic clock.
+func (l *life) elapsed() time.Duration { return l.Recorder.Now().Sub(l.began) }
 
 // command turns commands into a cancel or an update, so that a stop reaches a
 // recording in every phase. Updates wait until the recording is active.
@@ -299,8 +309,8 @@ func (l *life) load(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case over != "":
-			return endedEarly{reason: over, err: err}
-		case errors.Is(err, ErrSessionDied), try >= l.job.Limits.Reloads():
+			return endedFor{reason: over, err: err}
+		case errors.Is(err, ErrSessionDied) && !l.mendable(err), try >= l.job.Limits.Reloads():
 			return err
 		}
 		l.Log.Warn("the page did not start, loading it again",
@@ -308,17 +318,22 @@ func (l *life) load(ctx context.Context) error {
 		if err := l.awaitRoom(ctx); err != nil {
 			return err // a page that joins a room which is no more makes it anew
 		}
+		if errors.Is(err, ErrSessionDied) {
+			if err := l.revive(ctx); err != nil {
+				return err
+			}
+		}
 	}
 }
 
-// endedEarly is the end of a room before its recording began.
-type endedEarly struct {
+// endedFor is an error with the reason that the recording ends for.
+type endedFor struct {
 	reason EndReason
 	err    error
 }
 
-func (e endedEarly) Error() string { return e.err.Error() }
-func (e endedEarly) Unwrap() error { return e.err }
+func (e endedFor) Error() string { return e.err.Error() }
+func (e endedFor) Unwrap() error { return e.err }
 
 func (l *life) loadOnce(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.job.Limits.Start(), l.lateStart())
@@ -358,18 +373,18 @@ func (l *life) failStart(ctx context.Context, err error) {
 		return
 	}
 	reason := EndStartFailed
-	var early endedEarly
+	var early endedFor
 	switch {
 	case errors.As(err, &early):
 		reason = early.reason
 	case l.session == nil: // no page was asked yet: whatever it was, it is the machine's matter
 		err, reason = &Error{Code: CodeUnavailable, Message: AsError(err, CodeUnavailable).Message, Err: err}, EndSessionDied
 	case errors.Is(err, ErrSessionDied):
-		reason = EndSessionDied
+		reason = lossOf(err)
 	case l.pipeline == nil, CodeOf(err) == CodePipeline:
 		err, reason = AsError(err, CodePipeline), EndPipeline
 	}
-	if l.session != nil && reason != EndSessionDied {
+	if l.session != nil && !errors.Is(err, ErrSessionDied) {
 		l.diagnose(ctx)
 	}
 	l.rec.Fail(l.scrub().Error(AsError(err, CodeInternal)), CodeInternal, reason)

@@ -836,7 +836,7 @@ func TestRecordingThatStandsStillEnds(t *testing.T) {
 		rec := s.end()
 		assert.Equal(t, recorder.EndPipeline, rec.EndReason)
 		assert.Contains(t, rec.Error.Message, "stands still")
-		assert.InDelta(t, 20, time.Since(s.began).Seconds(), 3)
+		assert.InDelta(t, 8, time.Since(s.began).Seconds(), 2)
 		assert.Equal(t, recorder.FilePending, rec.Files[0].State, "what there is is kept")
 	})
 }

@@ -178,7 +178,7 @@ func (l *life) askRoom(ctx context.Context) (RoomState, error) {
 	if err != nil {
 		return state, err
 	}
-	l.answered.Store(l.Now().UnixNano())
+	l.answered.Store(int64(l.elapsed()))
 	if state.ID != "" {
 		l.roomID.CompareAndSwap(nil, &state.ID)
 	}
@@ -201,7 +201,7 @@ func (l *life) endOf(ctx context.Context) EndReason {
 	switch {
 	case err == nil && !state.Exists:
 		return EndRoomClosed
-	case CodeOf(err) == CodeUnavailable && l.Now().Sub(time.Unix(0, l.answered.Load())) >= roomSilence:
+	case CodeOf(err) == CodeUnavailable && l.elapsed()-time.Duration(l.answered.Load()) >= roomSilence:
 		return EndConnectionLost
 	default:
 		return EndSignal

@@ -19,6 +19,8 @@ type FakeSession struct {
 	CloseErr error
 	// OnClose is called by Close.
 	OnClose func()
+	// OnRevive is another browser's start; nil starts. It may wait for ctx.
+	OnRevive func(ctx context.Context, try int) error
 
 	mu     sync.Mutex
 	page   chan struct{} // closed when marks or gone change
@@ -27,6 +29,8 @@ type FakeSession struct {
 	urls   []string
 	note   string
 	closed int
+
+	revived int
 }
 
 // Log makes the page log m: every Wait for it returns nil.
@@ -58,7 +62,7 @@ func (s *FakeSession) Crash(err error) {
 	})
 }
 
-// Die makes every call return err from now on.
+// Die makes every call return err from now on, until a Revive.
 func (s *FakeSession) Die(err error) { s.change(func() { s.gone = err }) }
 
 func (s *FakeSession) change(what func()) {
@@ -134,6 +138,34 @@ func (s *FakeSession) Close() error {
 		s.OnClose()
 	}
 	return s.CloseErr
+}
+
+// Revive implements recorder.Reviver: what was logged is forgotten, and so is a death
+// that OnRevive does not repeat.
+func (s *FakeSession) Revive(ctx context.Context) error {
+	var try int
+	s.change(func() {
+		s.revived++
+		try = s.revived
+	})
+	if s.OnRevive != nil {
+		if err := s.OnRevive(ctx, try); err != nil {
+			s.Die(err)
+			return err
+		}
+	}
+	s.change(func() {
+		s.gone = nil
+		clear(s.marks)
+	})
+	return nil
+}
+
+// Revived tells how often Revive was called.
+func (s *FakeSession) Revived() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.revived
 }
 
 // Closed tells how often Close was called.
