@@ -18,9 +18,11 @@ import (
 //
 // The values that are missing are those of the fragment's first sample. A
 // fragmentMender puts them where a reader looks, without changing the length of
-// a box: durations and flags, which are the same for all samples of our
+// a fragment: durations and flags, which are the same for all samples of our
 // tracks, go into the movie's header (trex), and the place that one of them has in the
-// fragment's header (tfhd) takes the size.
+// fragment's header (tfhd) takes the size. Where neither has one, as in the longer runs of
+// sound between the pictures of a low frame rate, runs repeat the durations that trex
+// gives: they make room.
 type fragmentMender struct {
 	fps    uint32 // of the video track
 	tracks map[uint32]trackDefaults
@@ -184,6 +186,69 @@ func (m *fragmentMender) fragment(traf []byte) {
 		}
 		at += 4
 	}
+	m.makeRoom(traf, size, defaults.duration)
+}
+
+// makeRoom adds the size to a tfhd that has no defaults at all, in place of durations that
+// runs repeat. What is too much becomes a box that readers skip, of 8 bytes at least.
+func (m *fragmentMender) makeRoom(traf []byte, size, duration uint32) {
+	const added, least = 4, 8
+	var mended []byte
+	freed := 0
+	for b := range boxes(traf) {
+		body := b.body
+		switch {
+		case b.kind == "tfhd":
+			body = binary.BigEndian.AppendUint32(append([]byte(nil), body...), size)
+			body[3] |= tfhdSize
+		case b.kind == "trun" && freed != added && freed < added+least:
+			body = withoutDurations(body, duration)
+			freed += len(b.body) - len(body)
+		}
+		mended = appendBox(mended, b.kind, body)
+	}
+	switch spare := len(traf) - len(mended); {
+	case spare == 0:
+	case spare >= least:
+		mended = appendBox(mended, "free", make([]byte, spare-least))
+	default:
+		return
+	}
+	copy(traf, mended)
+}
+
+func appendBox(to []byte, kind string, body []byte) []byte {
+	to = binary.BigEndian.AppendUint32(to, uint32(8+len(body)))
+	return append(append(to, kind...), body...)
+}
+
+// withoutDurations gives a run whose samples have no durations of their own, or the run
+// as it is when one has another duration than the given one.
+func withoutDurations(trun []byte, duration uint32) []byte {
+	flags := binary.BigEndian.Uint32(trun) & 0xffffff
+	if len(trun) < 8 || flags&trunDuration == 0 {
+		return trun
+	}
+	head := 8
+	for _, field := range []uint32{trunOffset, trunFirstFlags} {
+		if flags&field != 0 {
+			head += 4
+		}
+	}
+	count := int(binary.BigEndian.Uint32(trun[4:]))
+	if count == 0 || len(trun) < head || (len(trun)-head)%count != 0 {
+		return trun
+	}
+	sample := (len(trun) - head) / count
+	run := append([]byte(nil), trun[:head]...)
+	binary.BigEndian.PutUint32(run, binary.BigEndian.Uint32(trun)&^trunDuration)
+	for rest := trun[head:]; len(rest) > 0; rest = rest[sample:] {
+		if sample < 4 || binary.BigEndian.Uint32(rest) != duration {
+			return trun
+		}
+		run = append(run, rest[4:sample]...)
+	}
+	return run
 }
 
 // runSizes gives the size of the fragment's first sample, and whether a run
