@@ -32,15 +32,11 @@ type SpoolAccount struct {
 	Oldest time.Duration
 }
 
-// scrapeTimeout is how long Redis may take: shorter than Prometheus waits for us.
-const scrapeTimeout = 2 * time.Second
-
 // gauges reads what is now. It implements prometheus.Collector.
 type gauges struct {
 	from                                    Sources
 	running, slots                          *prometheus.Desc
 	spoolFree, entries, undelivered, oldest *prometheus.Desc
-	redis                                   *prometheus.Desc
 }
 
 func newGauges(from Sources) *gauges {
@@ -55,13 +51,12 @@ func newGauges(from Sources) *gauges {
 		entries:     desc("spool_entries", "Parts of recordings in the spool, running ones included."),
 		undelivered: desc("spool_undelivered_bytes", "Media in the spool that no verified copy exists of."),
 		oldest:      desc("spool_oldest_seconds", "Since when the entry that waits longest was not written to; 0 for none."),
-		redis:       desc("redis_up", "1 while Redis answers."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{g.running, g.slots, g.spoolFree, g.entries, g.undelivered, g.oldest, g.redis} {
+	for _, d := range []*prometheus.Desc{g.running, g.slots, g.spoolFree, g.entries, g.undelivered, g.oldest} {
 		to <- d
 	}
 }
@@ -92,14 +87,5 @@ func (g *gauges) Collect(to chan<- prometheus.Metric) {
 			gauge(g.undelivered, float64(account.Undelivered))
 			gauge(g.oldest, account.Oldest.Seconds())
 		}
-	}
-	if g.from.Redis != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout) // a Collector is given none
-		defer cancel()
-		up := 1.0
-		if g.from.Redis(ctx) != nil {
-			up = 0
-		}
-		gauge(g.redis, up)
 	}
 }

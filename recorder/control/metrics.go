@@ -1,8 +1,10 @@
 package control
 
 import (
+	"context"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -25,6 +27,9 @@ type Metrics struct {
 	recordings *prometheus.CounterVec
 	uploaded   prometheus.Counter
 	retries    prometheus.Counter
+
+	redis   func(ctx context.Context) error
+	redisUp prometheus.Gauge
 }
 
 var _ recorder.Tally = (*Metrics)(nil)
@@ -46,6 +51,10 @@ func NewMetrics(version string, from Sources, log *zap.Logger) *Metrics {
 			Name: "tapedeck_upload_retries_total", Help: "Failed tries to upload a file, of jobs that this worker ended.",
 		}),
 	}
+	if m.redis = from.Redis; m.redis != nil {
+		m.redisUp = prometheus.NewGauge(prometheus.GaugeOpts{Name: "tapedeck_redis_up", Help: "1 while Redis answers."})
+		m.registry.MustRegister(m.redisUp)
+	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "tapedeck_build_info", Help: "1; the label says which version runs.", ConstLabels: prometheus.Labels{"version": version},
 	})
@@ -61,12 +70,33 @@ func NewMetrics(version string, from Sources, log *zap.Logger) *Metrics {
 	return m
 }
 
+// scrapeTimeout is how long Redis may take: shorter than Prometheus waits for us.
+const scrapeTimeout = 2 * time.Second
+
 // Handler serves them.
 func (m *Metrics) Handler() http.Handler {
 	// One source that is away must not hide the others.
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+	figures := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, ErrorLog: zap.NewStdLog(m.log), MaxRequestsInFlight: 4,
 	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.askRedis(r.Context())
+		figures.ServeHTTP(w, r)
+	})
+}
+
+// askRedis is no Collector's work: those are given no context.
+func (m *Metrics) askRedis(ctx context.Context) {
+	if m.redis == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
+	defer cancel()
+	up := 1.0
+	if m.redis(ctx) != nil {
+		up = 0
+	}
+	m.redisUp.Set(up)
 }
 
 // Incident implements recorder.Tally.

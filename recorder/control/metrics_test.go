@@ -105,7 +105,7 @@ func TestHealth(t *testing.T) {
 	assert.Equal(t, http.StatusOK, code)
 	assert.Equal(t, "degraded: a disk is full\n", body)
 	assert.True(t, control.IsHealth(body))
-	wrong = errors.New("Redis is away") //nolint:staticcheck // a name
+	wrong = errors.New("Redis is away")
 	_, body = get(t, h)
 	assert.Equal(t, "degraded: Redis is away; a disk is full\n", body)
 	h.Checks = nil
