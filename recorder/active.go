@@ -68,10 +68,10 @@ func (l *life) interval() time.Duration {
 }
 
 // limitTimer fires at max_duration. It runs from now, which is within a frame of
-// the first one.
+// the first one; or from that of the first part.
 func (l *life) limitTimer() *time.Timer {
 	if d := l.job.Limits.MaxDuration.Std(); d > 0 {
-		return time.NewTimer(d)
+		return time.NewTimer(d - l.rec.before(l.Now()))
 	}
 	t := time.NewTimer(time.Hour)
 	t.Stop()
@@ -86,12 +86,12 @@ const stallTimeout = 8 * time.Second
 func (l *life) progress() {
 	before := l.rec.Stats.Elapsed
 	l.apply(l.pipeline.Snapshot())
-	if l.standsStill(l.rec.Stats.Elapsed == before) {
+	if l.standsStill(l.rec.Stats.Elapsed == before && !l.rec.Paused()) {
 		l.rec.Fail(Errorf(CodePipeline, "nothing was captured for %s: an encoder or the disk stands still", stallTimeout),
 			CodePipeline, EndPipeline)
 		return
 	}
-	if most := l.job.Limits.MaxSize; most > 0 && l.rec.Stats.Bytes >= most {
+	if most := l.job.Limits.MaxSize; most > 0 && l.rec.Stats.Bytes+l.rec.sizeBefore() >= most {
 		l.rec.EndReason = EndMaxSize
 		return
 	}

@@ -3,6 +3,7 @@ package recorder
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -59,24 +60,21 @@ func after(wg *sync.WaitGroup) <-chan struct{} {
 	return done
 }
 
-// slot is one recording that runs.
+// slot is one job that is recorded.
 type slot struct {
-	job      string
-	room     string
-	commands chan Command
-	cancel   context.CancelCauseFunc
+	job    string
+	room   string
+	bytes  atomic.Int64  // of its largest file or series; 0 before there is one
+	order  func(Command) // puts a command in line
+	cancel context.CancelCauseFunc
 }
 
 // stop ends the recording even when it takes no commands. A context cannot say
 // that a second stop is harder than the first: only that takes a command.
 func (s *slot) stop(why Stop) {
 	s.cancel(why)
-	if !why.Now {
-		return
-	}
-	select {
-	case s.commands <- Command{Kind: CommandStop, Reason: why.Reason, Now: why.Now}:
-	default:
+	if why.Now {
+		s.order(Command{Kind: CommandStop, Reason: why.Reason, Now: why.Now})
 	}
 }
 

@@ -14,7 +14,7 @@ const (
 	sequelDeliver sequel = iota // deliver what there is, then end the job
 	sequelRetry                 // give it back: another try may succeed
 	sequelUnfit                 // give it back: this worker cannot record
-	sequelDrained               // give it back: this worker shuts down
+	sequelDrained               // give it back: this worker shuts down, or has no room left
 )
 
 // sequelOf is the only place that decides whether a job gets another try. One
@@ -28,7 +28,7 @@ func sequelOf(rec Recording) sequel {
 	}
 	switch rec.Error.Code {
 	case CodeAborted:
-		if rec.EndReason == EndDrained { // which no client can say
+		if rec.EndReason == EndDrained || rec.EndReason == EndDiskFull { // which no client can say
 			return sequelDrained
 		}
 	case CodeUnavailable:
@@ -41,14 +41,18 @@ func sequelOf(rec Recording) sequel {
 }
 
 // Conclude gives the final status of a recording whose delivery is over. It is
-// the only place that decides between complete, failed, aborted and limit_reached.
+// the only place that decides between complete, failed, aborted and limit_reached. A
+// last part that never began leaves the job to the one before it.
 func Conclude(rec Recording) Recording {
-	undelivered := firstUndelivered(rec)
+	rec = rec.unlessBegun()
+	undelivered, missing := firstUndelivered(rec), firstMissing(rec)
 	switch {
 	case rec.Error == nil && undelivered != nil && *undelivered.state == FileEmpty:
 		rec.Error = Errorf(CodePipeline, "%s is empty: nothing was recorded", undelivered.name)
 	case rec.Error == nil && undelivered != nil:
 		rec.Error = Errorf(CodeUpload, "%s was not delivered: %s", undelivered.name, *undelivered.err)
+	case rec.Error == nil && missing != nil:
+		rec.Error = missing
 	case rec.Error == nil && everyOutputFailed(rec):
 		rec.Error = Errorf(CodeStream, "no output worked: every stream failed and there is no file")
 	}
@@ -77,6 +81,23 @@ func firstUndelivered(rec Recording) *result {
 	return nil
 }
 
+// firstMissing says what of earlier parts did not arrive. One that is empty is missed by
+// nobody: it was over before there was anything.
+func firstMissing(rec Recording) *Error {
+	for _, p := range rec.Earlier {
+		for _, r := range p.results() {
+			switch {
+			case *r.state == FileDelivered, *r.state == FileEmpty:
+			case p.EndReason == EndWorkerLost:
+				return Errorf(CodeWorkerLost, "%s, which a lost worker recorded, was not delivered: %s", r.name, *r.err)
+			default:
+				return Errorf(CodeUpload, "%s was not delivered: %s", r.name, *r.err)
+			}
+		}
+	}
+	return nil
+}
+
 func everyOutputFailed(rec Recording) bool {
 	if len(rec.Streams) == 0 || len(rec.results()) > 0 {
 		return false
@@ -89,10 +110,12 @@ func everyOutputFailed(rec Recording) bool {
 	return true
 }
 
-// Settled reports whether every file and series is where it ends up: delivered,
-// empty or refused for good.
-func (r Recording) Settled() bool {
-	for _, result := range r.results() {
+// Settled reports whether every file and series of the current part is where it ends up:
+// delivered, empty or refused for good.
+func (r Recording) Settled() bool { return settled(r.results()) }
+
+func settled(results []result) bool {
+	for _, result := range results {
 		switch *result.state {
 		case FileDelivered, FileEmpty, FileRefused:
 		default:
@@ -136,17 +159,45 @@ func ConcludeLost(rec Recording, cause *Error, reason EndReason, at int64) Recor
 	if rec.EndedAt == 0 {
 		rec.EndedAt = at
 	}
-	for _, r := range rec.results() {
-		switch {
-		case *r.state == FileDelivered, *r.state == FileRefused, *r.state == FileEmpty:
-		case rec.StartedAt == 0:
-			*r.state, *r.err = FileEmpty, nothingRecorded
-		default:
-			*r.state = FilePending
-			*r.err = cmp.Or(*r.err, cause.Message)
+	leave := func(results []result, began bool) {
+		for _, r := range results {
+			switch {
+			case *r.state == FileDelivered, *r.state == FileRefused, *r.state == FileEmpty:
+			case !began:
+				*r.state, *r.err = FileEmpty, nothingRecorded
+			default:
+				*r.state = FilePending
+				*r.err = cmp.Or(*r.err, cause.Message)
+			}
 		}
 	}
+	leave(rec.results(), rec.StartedAt != 0)
+	for i := range rec.Earlier {
+		leave(rec.Earlier[i].results(), true)
+	}
 	rec.failStreams(cause, rec.EndedAt)
+	return Conclude(rec)
+}
+
+// ConcludeRescued ends a recording that had ended when its worker was lost: as it
+// would have, where everything is there.
+func ConcludeRescued(rec Recording, cause *Error, at int64) Recording {
+	parts := append(cloneParts(rec.Earlier), rec.part())
+	if rec.StartedAt == 0 {
+		parts = parts[:len(parts)-1]
+	}
+	for _, p := range parts {
+		if rec.EndReason == "" || p.Part == max(rec.Part, 1) && p.cut() || p.missing() {
+			return ConcludeLost(rec, cause, EndWorkerLost, at)
+		}
+	}
+	rec = rec.Clone()
+	rec.EndedAt = cmp.Or(rec.EndedAt, at)
+	for i := range rec.Streams {
+		if s := &rec.Streams[i]; s.State == StreamActive || s.State == StreamRetrying {
+			s.State, s.EndedAt = StreamFinished, rec.EndedAt
+		}
+	}
 	return Conclude(rec)
 }
 

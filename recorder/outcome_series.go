@@ -23,16 +23,18 @@ type result struct {
 
 // results gives every result that is delivered, to be read and changed in place:
 // r is one that nobody else looks at.
-func (r *Recording) results() []result {
+func (r *Recording) results() []result { return resultsOf(r.Files, r.Segments, r.Images) }
+
+func resultsOf(files []FileResult, segments []SegmentsResult, images []ImagesResult) []result {
 	var all []result
-	for i := range r.Files {
-		all = append(all, result{r.Files[i].Filename, &r.Files[i].State, &r.Files[i].Error})
+	for i := range files {
+		all = append(all, result{files[i].Filename, &files[i].State, &files[i].Error})
 	}
-	for i := range r.Segments {
-		all = append(all, result{r.Segments[i].PlaylistName, &r.Segments[i].State, &r.Segments[i].Error})
+	for i := range segments {
+		all = append(all, result{segments[i].PlaylistName, &segments[i].State, &segments[i].Error})
 	}
-	for i := range r.Images {
-		all = append(all, result{r.Images[i].FilenamePrefix, &r.Images[i].State, &r.Images[i].Error})
+	for i := range images {
+		all = append(all, result{images[i].FilenamePrefix, &images[i].State, &images[i].Error})
 	}
 	return all
 }
@@ -85,7 +87,7 @@ func (l *life) span(s *Series, out OutputSeries) {
 		s.Error = l.scrub().Text(out.Err.Error())
 	}
 	if !out.StartedAt.IsZero() {
-		s.StartedAt, s.EndedAt = out.StartedAt.UnixNano(), out.StartedAt.Add(out.Duration).UnixNano()
+		s.StartedAt, s.EndedAt = out.StartedAt.UnixNano(), l.rec.endOf(out.StartedAt, out.Duration)
 		l.rec.StartedAt = s.StartedAt
 	}
 }

@@ -293,10 +293,7 @@ func (r Recording) Clone() Recording {
 	r.Streams = slices.Clone(r.Streams)
 	r.Segments = slices.Clone(r.Segments)
 	r.Images = slices.Clone(r.Images)
-	r.Earlier = slices.Clone(r.Earlier)
-	for i := range r.Earlier {
-		r.Earlier[i] = r.Earlier[i].clone()
-	}
+	r.Earlier = cloneParts(r.Earlier)
 	r.Incidents = slices.Clone(r.Incidents)
 	r.Pauses = slices.Clone(r.Pauses)
 	return r

@@ -1,9 +1,11 @@
 package recorder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -12,6 +14,10 @@ import (
 // rescanEvery is how often the spool is looked at again: a child that outlived
 // an earlier life of this worker has finalised its file by then.
 const rescanEvery = 5 * time.Second
+
+// laterPart is how long an earlier part waits for the entry of the one that followed it,
+// which the child of an earlier life may be finalising.
+const laterPart = time.Minute
 
 // rescan takes up entries that come free while the worker runs, until ctx is done.
 func (w *Worker) rescan(ctx, jobCtx context.Context) {
@@ -39,50 +45,202 @@ func (w *Worker) see(entry SpoolEntry) bool {
 	return true
 }
 
-// recoverSpool takes up what earlier lives left in the spool: each entry is
-// delivered and its job ended, beside the work on new jobs.
+// recoverSpool takes up what earlier lives left in the spool, job by job: each part is
+// delivered and the job gone on with or ended, beside the work on new jobs.
 func (w *Worker) recoverSpool(ctx context.Context) error {
 	entries, err := w.Spool.Left()
 	if err != nil {
 		return err
 	}
+	jobs := map[string][]*piece{}
 	for _, entry := range entries {
-		if !w.see(entry) {
+		task := entry.Task()
+		if w.isSeen(task.Dir) {
 			w.close(entry, w.Log)
 			continue
 		}
+		id := task.Job.ID
+		jobs[id] = append(jobs[id], &piece{entry: entry, rec: task.Recording})
+	}
+	for _, pieces := range jobs {
+		slices.SortStableFunc(pieces, func(a, b *piece) int {
+			return cmp.Or(cmp.Compare(a.rec.Part, b.rec.Part), cmp.Compare(a.rec.Attempt, b.rec.Attempt))
+		})
+		if w.waitsForLater(pieces) {
+			for _, p := range pieces {
+				w.close(p.entry, w.Log)
+			}
+			continue
+		}
+		for _, p := range pieces {
+			w.see(p.entry)
+		}
 		w.jobs.Add(1)
+		slot, free := w.slotFor(ctx, pieces)
 		go func() {
 			defer w.jobs.Done()
-			w.recoverEntry(ctx, entry)
+			defer free()
+			w.recoverJob(ctx, pieces, slot, free)
 		}()
 	}
 	return nil
 }
 
-func (w *Worker) recoverEntry(ctx context.Context, entry SpoolEntry) {
-	task := entry.Task()
-	log := w.Log.With(zap.String("job", task.Job.ID), zap.String("room", task.Job.RoomName))
-	rec := task.Recording
-	if rec.Status != StatusEnding || rec.EndedAt == 0 { // ending, but cut off while it was finalised
-		rec = Salvage(rec, task.Dir, Errorf(CodeWorkerLost, "the worker ended while it recorded; this is what there was until then"),
-			EndWorkerLost, w.Now().UnixNano())
-		w.save(entry, rec, log)
+func (w *Worker) isSeen(dir string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, known := w.seen[dir]
+	return known
+}
+
+// waitsForLater reports whether all of these parts were followed by another one, whose
+// entry may come free soon: that one ends the job.
+func (w *Worker) waitsForLater(pieces []*piece) bool {
+	last := pieces[len(pieces)-1]
+	if !last.rec.superseded() {
+		return false
 	}
-	log.Info("taking up what an earlier life left", zap.String("status", string(rec.Status)))
-	lease, err := w.adopt(ctx, task.Job.ID, log)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	dir := last.entry.Task().Dir
+	since, known := w.waiting[dir]
+	if !known {
+		since = w.Now()
+		w.waiting[dir] = since
+	}
+	return w.Now().Sub(since) < laterPart
+}
+
+// slotFor takes a slot for what may be recorded on, ahead of new jobs. free gives it back, and may
+// be called again.
+func (w *Worker) slotFor(ctx context.Context, pieces []*piece) (got bool, free func()) {
+	if !w.cutOff(pieces[len(pieces)-1]) || !w.slots.take(ctx, func() { w.media.Add(1) }) {
+		return false, func() {}
+	}
+	return true, sync.OnceFunc(w.freeSlot)
+}
+
+// cutOff reports whether a part that was found in the spool can be gone on with: the worker was lost
+// while it, or the one that was to follow it, was recorded, and not long ago.
+func (w *Worker) cutOff(p *piece) bool {
+	rec, job := p.rec, p.entry.Task().Job
+	cut := unaccounted(rec) && rec.EndReason == "" && (rec.StartedAt != 0 || len(rec.Earlier) > 0)
+	return (cut || rec.superseded()) && job.OnWorkerLoss != LossEnd && max(rec.Part, 1) < MostParts &&
+		w.Now().Sub(time.Unix(0, rec.UpdatedAt)) < ResumeWithin
+}
+
+// unaccounted reports whether a recording is not known to have ended: it may be ending, but
+// cut off while it was finalised.
+func unaccounted(rec Recording) bool { return rec.Status != StatusEnding || rec.EndedAt == 0 }
+
+func (w *Worker) recoverJob(ctx context.Context, pieces []*piece, slot bool, free func()) {
+	last := pieces[len(pieces)-1]
+	job := last.entry.Task().Job
+	log := w.Log.With(zap.String("job", job.ID), zap.String("room", job.RoomName))
+	goesOn := slot && w.cutOff(last)
+	for _, p := range pieces {
+		if unaccounted(p.rec) {
+			p.rec = Salvage(p.rec, p.entry.Task().Dir,
+				Errorf(CodeWorkerLost, "the worker ended while it recorded; this is what there was until then"), EndWorkerLost, w.Now().UnixNano())
+			w.save(p.entry, p.rec, log)
+		}
+	}
+	log.Info("taking up what an earlier life left", zap.String("status", string(last.rec.Status)), zap.Int("parts", len(pieces)))
+	lease, err := w.adopt(ctx, job.ID, log)
 	switch {
 	case ctx.Err() != nil:
 		if err == nil {
 			lease.Abandon()
 		}
-		w.close(entry, log)
+		for _, p := range pieces {
+			w.close(p.entry, log)
+		}
 	case err != nil:
-		w.deliverOrphan(ctx, entry, rec, log)
+		free()
+		var orphans sync.WaitGroup
+		for _, p := range pieces {
+			orphans.Go(func() { w.deliverOrphan(ctx, p.entry, p.rec, log) })
+		}
+		orphans.Wait()
 	default:
 		defer w.serve(lease)()
-		w.follow(ctx, lease, entry, rec, log)
+		w.tenure(ctx, lease, free).takeUp(pieces, slot, goesOn)
 	}
+}
+
+// takeUp goes on with a job whose newest parts are in this worker's spool, or ends it.
+func (t *tenure) takeUp(pieces []*piece, slot, goesOn bool) {
+	state, last := t.lease.Recording(), pieces[len(pieces)-1]
+	others := state.Part > last.rec.Part && state.StartedAt != 0 // somebody had the job meanwhile
+	earlier := pieces
+	if !others {
+		earlier = pieces[:len(pieces)-1]
+	}
+	t.mu.Lock()
+	t.earlier = overlay(cloneParts(last.rec.Earlier), state.Earlier...)
+	for _, p := range earlier {
+		t.earlier = overlay(t.earlier, p.rec.part())
+	}
+	state.Earlier = cloneParts(t.earlier)
+	t.mu.Unlock()
+	t.pieces = earlier
+	for _, p := range earlier {
+		t.deliverBeside(p)
+	}
+	if others {
+		t.takeBack(state, slot)
+		return
+	}
+	t.locate(last, state)
+	t.rescueBeside(state)
+	if n := len(last.rec.Incidents); n > 0 {
+		t.counts.last = last.rec.Incidents[n-1].At // an earlier life told of them
+	}
+	if !goesOn || state.Status == StatusEnding || isClosed(t.draining) || isLost(t.lease) {
+		t.freeSlot()
+		t.end(last)
+		return
+	}
+	t.job = t.job.asOf(state)
+	last.lists = t.listsOf(last.entry.Task().Dir, last.rec)
+	next, playlists := t.turn(last, nil)
+	t.record(next, playlists)
+}
+
+// takeBack goes on with a job that another worker had after this one, and lost.
+func (t *tenure) takeBack(state Recording, slot bool) {
+	next, playlists, ok := t.inherit(state)
+	switch {
+	case !ok:
+	case slot:
+		t.record(next, playlists)
+	default:
+		t.concludeInherited(next, "no slot is free")
+	}
+}
+
+// locate notes in a part from the spool where the storage has its series, as last reported.
+func (t *tenure) locate(p *piece, state Recording) {
+	if max(state.Part, 1) != max(p.rec.Part, 1) {
+		return
+	}
+	for i := range min(len(p.rec.Segments), len(state.Segments)) {
+		to, at := &p.rec.Segments[i], state.Segments[i]
+		to.PlaylistLocation, to.LivePlaylistLocation, to.Backup = at.PlaylistLocation, at.LivePlaylistLocation, at.Backup
+	}
+}
+
+// overlay puts parts in the place of those of the same number, or among them.
+func overlay(parts []Part, more ...Part) []Part {
+	for _, p := range more {
+		at, known := slices.BinarySearchFunc(parts, p.Part, func(o Part, n int) int { return cmp.Compare(o.Part, n) })
+		if known {
+			parts[at] = p.clone()
+		} else {
+			parts = slices.Insert(parts, at, p.clone())
+		}
+	}
+	return parts
 }
 
 // adopt asks until Redis answers.
@@ -100,7 +258,11 @@ func (w *Worker) adopt(ctx context.Context, id string, log *zap.Logger) (Lease, 
 // deliverOrphan delivers a recording whose job is somebody else's by now, or
 // nobody's.
 func (w *Worker) deliverOrphan(ctx context.Context, entry SpoolEntry, rec Recording, log *zap.Logger) {
-	rec = entry.Deliver(ctx, rec, func(Recording) {})
+	w.amendOrphan(ctx, entry, entry.Deliver(ctx, rec, func(Recording) {}), log)
+}
+
+// amendOrphan tells the job of what was delivered so.
+func (w *Worker) amendOrphan(ctx context.Context, entry SpoolEntry, rec Recording, log *zap.Logger) {
 	if rec.Settled() && w.amend(ctx, rec, log) {
 		w.free(entry, log)
 		return
@@ -113,6 +275,7 @@ func (w *Worker) deliverOrphan(ctx context.Context, entry SpoolEntry, rec Record
 // later life of this worker must try again.
 func (w *Worker) amend(ctx context.Context, rec Recording, log *zap.Logger) bool {
 	rec = rec.Clone()
+	rec.Earlier = nil // each part is told of by itself
 	rec.Files = slices.DeleteFunc(rec.Files, func(f FileResult) bool { return f.State == FileEmpty })
 	rec.Segments = slices.DeleteFunc(rec.Segments, func(s SegmentsResult) bool { return s.State == FileEmpty })
 	rec.Images = slices.DeleteFunc(rec.Images, func(s ImagesResult) bool { return s.State == FileEmpty })

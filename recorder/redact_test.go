@@ -125,7 +125,7 @@ func TestRedactedHidesEverySecretField(t *testing.T) {
 		"ID", "Source.RoomName", "Source.RoomID", "Source.Layout", "Source.Template", "Source.Identity",
 		"Source.AudioTrackID", "Source.VideoTrackID", "Encoding.Preset", "Metadata", "Webhooks.Key", "Webhooks.Events", "Files.Filepath",
 		"Segments.FilenamePrefix", "Segments.PlaylistName", "Segments.LivePlaylistName", "Segments.FilenameSuffix",
-		"Images.FilenamePrefix", "Images.FilenameSuffix",
+		"Images.FilenamePrefix", "Images.FilenameSuffix", "OnWorkerLoss",
 	}
 	for _, storage := range []string{"Files.Storage", "Segments.Storage", "Images.Storage", "Backup"} {
 		for _, field := range []string{

@@ -99,6 +99,8 @@ func (l *life) awaitRoom(ctx context.Context) error {
 		switch {
 		case err == nil && state.Exists:
 			return nil
+		case err == nil && len(l.rec.Earlier) > 0:
+			return endedFor{reason: EndRoomClosed, err: Errorf(CodeNotFound, "room %q is over: it does not exist any more", l.job.RoomName)}
 		case err == nil:
 			away = nil
 		case ctx.Err() != nil:

@@ -2,7 +2,6 @@ package recorder
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -48,10 +47,11 @@ type Worker struct {
 	slots   *slots                          // nil before Run
 	start   func(lease Lease, ended func()) // works on a lease that has a slot
 	running map[*slot]struct{}
-	seen    map[string]struct{} // directories of spool entries this life has worked on
-	ending  *Stop               // what a shutdown told every recording; late ones too
-	jobs    sync.WaitGroup      // everything between claim and end
-	media   sync.WaitGroup      // the part of it that records
+	seen    map[string]struct{}  // directories of spool entries this life has worked on
+	waiting map[string]time.Time // entries of parts that others followed, and since when they wait for those
+	ending  *Stop                // what a shutdown told every recording; late ones too
+	jobs    sync.WaitGroup       // everything between claim and end
+	media   sync.WaitGroup       // the part of it that records
 }
 
 // Run works until ctx is done, then drains: it claims nothing more, lets
@@ -59,13 +59,15 @@ type Worker struct {
 // delivers. A value on hurry, or its close, ends them at once.
 func (w *Worker) Run(ctx context.Context, hurry <-chan struct{}) error {
 	w.mu.Lock() // Running and Load may be asked already
-	w.running, w.seen = map[*slot]struct{}{}, map[string]struct{}{}
+	w.running, w.seen, w.waiting = map[*slot]struct{}{}, map[string]struct{}{}, map[string]time.Time{}
 	w.mu.Unlock()
 	w.fit, w.draining = &fitness{now: w.Now, log: w.Log}, ctx.Done()
 	// Jobs outlive ctx: it only ends the claiming.
 	jobCtx, stopDelivery := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopDelivery()
+	w.open(jobCtx)
 	if err := w.recoverSpool(jobCtx); err != nil {
+		w.slots.close()
 		return err
 	}
 	w.jobs.Add(1)
@@ -73,7 +75,6 @@ func (w *Worker) Run(ctx context.Context, hurry <-chan struct{}) error {
 		defer w.jobs.Done()
 		w.rescan(ctx, jobCtx)
 	}()
-	w.open(jobCtx)
 	w.claim(ctx)
 	w.slots.close()
 	w.drain(hurry, stopDelivery)
@@ -165,104 +166,15 @@ func (w *Worker) Running() []string {
 // work sees one job through. freeSlot is called as soon as it records no more.
 func (w *Worker) work(ctx context.Context, lease Lease, freeSlot func()) {
 	defer freeSlot()
-	job, rec := lease.Job(), lease.Recording()
-	log := w.Log.With(zap.String("job", job.ID), zap.String("room", job.RoomName), zap.Int("attempt", rec.Attempt))
+	t, rec := w.tenure(ctx, lease, freeSlot), lease.Recording()
 	if rec.Status == StatusEnding {
-		w.concludeLost(ctx, lease, log)
+		freeSlot()
+		t.concludeLost(rec)
 		return
 	}
-	task := w.task(job, rec)
-	entry, err := w.Spool.Create(task)
-	if err != nil {
-		cause := Errorf(CodeUnavailable, "the spool of worker %s refused the job: %w", w.ID, err)
-		w.fit.failed(job.ID, cause)
-		w.release(ctx, lease, cause, false, log) // a spool is never the job's fault
-		return
+	if next, playlists, ok := t.inherit(rec); ok {
+		t.record(next, playlists)
 	}
-	w.see(entry)
-	log.Info("recording")
-	rec = w.record(ctx, lease, entry, log)
-	freeSlot()
-	if rec.EndReason == EndStartFailed {
-		w.fit.worked() // it was the page's fault
-	}
-	if isLost(lease) {
-		log.Warn("the lease is lost: what was recorded is delivered on its own")
-		w.deliverOrphan(ctx, entry, rec, log)
-		return
-	}
-	w.follow(ctx, lease, entry, rec, log)
-}
-
-// follow gives a job back or delivers what it recorded.
-func (w *Worker) follow(ctx context.Context, lease Lease, entry SpoolEntry, rec Recording, log *zap.Logger) {
-	switch sequelOf(rec) {
-	case sequelDrained:
-		w.release(ctx, lease, nil, false, log) // our shutdown is no fault of the job
-	case sequelUnfit:
-		w.release(ctx, lease, rec.Error, w.fit.failed(rec.ID, rec.Error), log)
-	case sequelRetry:
-		w.release(ctx, lease, rec.Error, true, log)
-	case sequelDeliver:
-		w.deliver(ctx, lease, entry, rec, log)
-		return
-	}
-	w.free(entry, log)
-}
-
-// task resolves what depends on the attempt. A takeover of a job that had begun
-// records a further part.
-func (w *Worker) task(job Job, rec Recording) Task {
-	rec.Part = max(rec.Part, 1)
-	if rec.StartedAt != 0 {
-		rec.Part++
-	}
-	rec.Worker, rec.Status = w.ID, StatusStarting
-	rec.StartedAt, rec.EndedAt, rec.EndReason, rec.Error, rec.Diagnosis, rec.Stats = 0, 0, "", nil, nil, Stats{}
-	rec.begin(job)
-	if most := Duration(w.MaxDuration); most > 0 && (job.Limits.MaxDuration == 0 || job.Limits.MaxDuration > most) {
-		job.Limits.MaxDuration = most
-	}
-	return Task{Job: job, Recording: rec}
-}
-
-// record runs the job and reports its way to the queue and the spool.
-func (w *Worker) record(ctx context.Context, lease Lease, entry SpoolEntry, log *zap.Logger) Recording {
-	// Reports outlive the recording's context: how it ended is one of them.
-	runCtx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	task := entry.Task()
-	if err := w.admit(&task); err != nil {
-		return refused(task.Recording, err, w.Now())
-	}
-	s := &slot{job: task.Job.ID, room: task.Job.RoomName, commands: make(chan Command, 16), cancel: cancel}
-	ended := make(chan struct{})
-	defer close(ended)
-	defer w.enter(s)()
-	go forward(lease, s, ended)
-	series := NewFollowing(ctx, entry, journalOf(lease))
-	defer series.Stop()
-	saved, savedAt := Status(""), time.Time{}
-	rec := w.Runner.Run(runCtx, task, s.commands, func(rec Recording) {
-		if now := w.Now(); rec.Status != saved || now.Sub(savedAt) >= saveEvery {
-			saved, savedAt = rec.Status, now
-			w.save(entry, rec, log)
-		}
-		if rec.Status == StatusActive {
-			w.fit.worked()
-		}
-		rec = series.See(rec)
-		if rec.Status == StatusEnding && rec.StartedAt == 0 {
-			return // it may be given back: then it never was ending
-		}
-		if err := lease.Report(ctx, rec); err != nil && !errors.Is(err, ErrLeaseLost) {
-			log.Warn("a report was refused", zap.Error(err))
-		}
-	})
-	// With EndedAt: a later life of this worker knows by it that all is accounted for.
-	w.save(entry, rec, log)
-	series.Stop()
-	return series.Locate(rec)
 }
 
 // admit adds to a task of a room what its page enters with. It is not in the
@@ -295,34 +207,6 @@ func (w *Worker) save(entry SpoolEntry, rec Recording, log *zap.Logger) {
 	}
 }
 
-// forward brings a lease's commands and its loss to the recording.
-func forward(lease Lease, s *slot, ended <-chan struct{}) {
-	from := lease.Commands()
-	var waiting []Command // a recording that is slow to take them must not hide the lease's loss
-	for {
-		var to chan<- Command
-		var next Command
-		if len(waiting) > 0 {
-			to, next = s.commands, waiting[0]
-		}
-		select {
-		case <-ended:
-			return
-		case <-lease.Lost():
-			s.stop(Stop{Reason: EndLeaseLost, Now: true})
-			return
-		case to <- next:
-			waiting = waiting[1:]
-		case c, ok := <-from:
-			if !ok {
-				from = nil
-				continue
-			}
-			waiting = append(waiting, c)
-		}
-	}
-}
-
 // journalOf gives the lease's journal, or nil.
 func journalOf(lease Lease) Journal {
 	journal, ok := lease.(Journal)
@@ -341,65 +225,10 @@ func isLost(lease Lease) bool {
 	}
 }
 
-// deliver uploads and ends the job, or leaves both to the next life of this worker.
-func (w *Worker) deliver(ctx context.Context, lease Lease, entry SpoolEntry, rec Recording, log *zap.Logger) {
-	rec.Status = StatusEnding
-	rec = entry.Deliver(ctx, rec, func(r Recording) {
-		r.UpdatedAt = w.Now().UnixNano()
-		if err := lease.Report(ctx, r); err != nil && !errors.Is(err, ErrLeaseLost) {
-			log.Warn("a report was refused", zap.Error(err))
-		}
-	})
-	if !rec.Settled() {
-		log.Warn("not delivered yet: the spool keeps it")
-		lease.Abandon()
-		w.close(entry, log)
-		return
-	}
-	rec = Conclude(rec)
-	rec.UpdatedAt = w.Now().UnixNano()
-	if w.finish(ctx, lease, rec, log) {
-		w.free(entry, log)
-		return
-	}
-	lease.Abandon()
-	w.close(entry, log)
-}
-
-// finish stores the result; false when that must be tried again by a later life.
-func (w *Worker) finish(ctx context.Context, lease Lease, rec Recording, log *zap.Logger) bool {
-	err := lease.Finish(ctx, rec)
-	switch {
-	case err == nil:
-		log.Info("ended", zap.String("status", string(rec.Status)), zap.String("end_reason", string(rec.EndReason)))
-		return true
-	case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrConflict):
-		log.Warn("another worker ended or owns the job: amending its result")
-		return w.amend(ctx, rec, log)
-	default:
-		log.Error("the result was not stored", zap.Error(err))
-		return false
-	}
-}
-
 func (w *Worker) release(ctx context.Context, lease Lease, cause error, counts bool, log *zap.Logger) {
 	log.Warn("giving the job back", zap.Bool("counts", counts), zap.Error(cause))
 	if err := lease.Release(ctx, cause, counts); err != nil {
 		log.Error("the job was not given back: its lease will expire", zap.Error(err))
-	}
-}
-
-// concludeLost ends a job whose recording is in the spool of a worker that has
-// not come back. Should it, the file arrives after all.
-func (w *Worker) concludeLost(ctx context.Context, lease Lease, log *zap.Logger) {
-	rec := lease.Recording()
-	cause := Errorf(CodeWorkerLost,
-		"the worker that recorded this has not come back; its spool holds the files and is delivered when it does")
-	rec = ConcludeLost(rec, cause, EndWorkerLost, rec.UpdatedAt)
-	// No amending: what this worker knows of the files is older than the job.
-	if err := lease.Finish(ctx, rec); err != nil {
-		log.Warn("the lost job was not ended", zap.Error(err))
-		lease.Abandon()
 	}
 }
 

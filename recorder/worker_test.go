@@ -584,13 +584,14 @@ func TestTakeoverRecordsAFurtherPart(t *testing.T) {
 		job.Files[0].Filepath = "{id}-{utc}.mp4"
 		job.Limits.MaxDuration = recorder.Duration(2 * time.Hour)
 		rec := recorder.NewRecording(job, time.Now())
-		rec.Status, rec.StartedAt, rec.Part, rec.Attempt, rec.Worker = recorder.StatusActive, 77, 2, 3, "w0"
+		rec.Status, rec.StartedAt, rec.Part, rec.Attempt, rec.Worker = recorder.StatusActive, time.Now().UnixNano(), 2, 3, "w0"
 		rec.EndReason, rec.Error = recorder.EndPageCrashed, recorder.Errorf(recorder.CodePageCrashed, "earlier")
 		rec.Files[0].Filename, rec.Files[0].Size = "a.part2.mp4", 4711
-		time.Sleep(time.Hour)
+		time.Sleep(9 * time.Minute)
 		y.start()
-		y.putAs(job, rec).Sent <- stopCommand()
+		l := y.putAs(job, rec)
 		task := <-y.runner.Started
+		l.Sent <- stopCommand()
 		assert.Equal(t, 3, task.Recording.Part)
 		assert.Equal(t, 3, task.Recording.Attempt)
 		assert.Equal(t, "w1", task.Recording.Worker)
@@ -671,9 +672,11 @@ func TestFinishThatFails(t *testing.T) {
 	})
 }
 
-// left is what an earlier life of the worker has in the spool.
+// left is what an earlier life of the worker has in the spool, of a job that nobody goes
+// on with.
 func (y *yard) left(change func(*recorder.Recording), media bool) *recordertest.FakeEntry {
 	job := fileJob("a")
+	job.OnWorkerLoss = recorder.LossEnd
 	rec := recorder.NewRecording(job, time.Now())
 	rec.Status, rec.Worker, rec.Attempt = recorder.StatusActive, "w1", 1
 	rec.StartedAt = time.Now().UnixNano()
