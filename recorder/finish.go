@@ -104,7 +104,7 @@ func (l *life) apply(snap Snapshot) {
 			f.Size, f.Duration = out.Bytes, int64(out.Duration)
 			if !out.StartedAt.IsZero() {
 				f.StartedAt = out.StartedAt.UnixNano()
-				f.EndedAt = out.StartedAt.Add(out.Duration).UnixNano()
+				f.EndedAt = l.rec.endOf(out.StartedAt, out.Duration)
 				l.rec.StartedAt = f.StartedAt
 			}
 		}

@@ -1,5 +1,11 @@
 package recorder
 
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
 // pause leaves out what follows, or goes on, and gives what the recording's own
 // goroutine is to note of it. Asking for what is already so changes nothing.
 func (l *life) pause(on bool) (account func()) {
@@ -11,14 +17,35 @@ func (l *life) pause(on bool) (account func()) {
 	p.Pause(on)
 	at := l.Now().UnixNano()
 	return func() {
-		switch {
-		case on == l.rec.Paused():
-		case on:
+		if on == l.rec.Paused() {
+			return
+		}
+		l.Log.Info("pause", zap.Bool("paused", on))
+		if on {
 			l.rec.Pauses = append(l.rec.Pauses, Span{Start: at})
-		default:
+		} else {
 			l.rec.Pauses[len(l.rec.Pauses)-1].End = at
 		}
 	}
+}
+
+// stayPaused begins a further part of a job paused when the part before it was.
+func (l *life) stayPaused() {
+	if l.rec.Paused() {
+		l.pause(true)
+	}
+}
+
+// endOf gives the time of the last of so much media, ns since the Unix epoch: there
+// may be pauses in it.
+func (r Recording) endOf(start time.Time, length time.Duration) int64 {
+	at := start.Add(length).UnixNano()
+	for _, p := range r.Pauses {
+		if p.Start >= start.UnixNano() && p.Start <= at && p.End > p.Start {
+			at += p.End - p.Start
+		}
+	}
+	return at
 }
 
 func both(a, b func()) func() {

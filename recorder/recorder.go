@@ -214,6 +214,7 @@ func (l *life) open(ctx context.Context) error {
 		return err
 	}
 	l.pipeline, l.piped = p, make(chan error, 1)
+	l.stayPaused()
 	go func() { l.piped <- p.Run(ctx) }()
 	return nil
 }

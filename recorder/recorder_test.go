@@ -44,6 +44,7 @@ type stage struct {
 	session  *recordertest.FakeSession
 	room     *recordertest.FakeRoom // entered when pass has an AdminToken
 	pass     recorder.Pass
+	pauses   []recorder.Span // of the parts before
 	pipeline *recordertest.FakePipeline
 	recorder recorder.Recorder
 	commands chan recorder.Command
@@ -101,7 +102,7 @@ func (s *stage) start(dir string) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s.cancel, s.began = cancel, time.Now()
 	rec := recorder.NewRecording(s.job, time.Now())
-	rec.Status = recorder.StatusStarting
+	rec.Status, rec.Pauses = recorder.StatusStarting, s.pauses
 	task := recorder.Task{Job: s.job, Recording: rec, Dir: dir, Pass: s.pass}
 	go func() {
 		s.result = s.recorder.Run(ctx, task, s.commands, func(rec recorder.Recording) {

@@ -30,6 +30,8 @@ type FakePipeline struct {
 	err   error
 	snap  recorder.Snapshot
 	calls []string
+	still recorder.Duration // of a pause, the media time
+	pause bool
 }
 
 // NewFakePipeline prepares the outputs of spec.
@@ -149,6 +151,15 @@ func (p *FakePipeline) Hold(on bool) {
 	}
 }
 
+// Pause implements recorder.Pauser: the media time stands still.
+func (p *FakePipeline) Pause(on bool) {
+	still := p.Snapshot().Stats.Elapsed
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls = append(p.calls, map[bool]string{true: "pause", false: "resume"}[on])
+	p.still, p.pause = still, on
+}
+
 // Fail makes Run return err. Once.
 func (p *FakePipeline) Fail(err error) {
 	p.mu.Lock()
@@ -201,7 +212,7 @@ func (p *FakePipeline) note(call string) {
 	p.calls = append(p.calls, call)
 }
 
-// Calls lists every Add and Remove.
+// Calls lists every Add, Remove and Pause.
 func (p *FakePipeline) Calls() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -218,6 +229,9 @@ func (p *FakePipeline) Snapshot() recorder.Snapshot {
 	}
 	if snap.Stats.Elapsed == 0 { // else the test has set it
 		snap.Stats.Elapsed = recorder.Duration(time.Since(p.began))
+	}
+	if p.pause {
+		snap.Stats.Elapsed = p.still
 	}
 	snap.Series = slices.Clone(snap.Series)
 	snap.Files, snap.Streams = slices.Clone(snap.Files), slices.Clone(snap.Streams)

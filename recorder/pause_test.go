@@ -1,0 +1,69 @@
+package recorder_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder"
+)
+
+func pauseCommand(on bool) recorder.Command {
+	return recorder.Command{Kind: recorder.CommandUpdate, Update: recorder.Update{Pause: &on}}
+}
+
+func TestPause(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.begin()
+		time.Sleep(10 * time.Second)
+		s.send(pauseCommand(true))
+		s.send(pauseCommand(true))
+		require.True(t, s.last().Paused())
+		paused := s.last().Pauses[0].Start
+		require.InDelta(t, s.began.Add(10*time.Second).UnixNano(), paused, float64(time.Second))
+		time.Sleep(time.Hour) // far beyond what else may stand still
+		require.Equal(t, recorder.StatusActive, s.last().Status)
+		s.send(pauseCommand(false))
+		s.send(pauseCommand(false))
+		require.False(t, s.last().Paused())
+		require.Equal(t, []recorder.Span{{Start: paused, End: paused + int64(time.Hour)}}, s.last().Pauses)
+		require.Equal(t, []string{"pause", "pause", "resume", "resume"}, s.pipeline.Calls())
+
+		s.pipeline.Change(func(snap *recorder.Snapshot) { snap.Files[0].Duration = 15 * time.Second })
+		time.Sleep(5 * time.Second)
+		s.session.Log(recorder.MarkerEnd)
+		file := s.end().Files[0]
+		assert.Equal(t, int64(15*time.Second), file.Duration)
+		assert.Equal(t, int64(time.Hour+15*time.Second), file.EndedAt-file.StartedAt, "the span has the pause in it")
+	})
+}
+
+func TestPauseDoesNotStopTheClock(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.job.Limits.MaxDuration = recorder.Duration(time.Minute)
+		s.begin()
+		s.send(pauseCommand(true))
+		rec := s.end()
+		assert.Equal(t, recorder.EndMaxDuration, rec.EndReason)
+		assert.InDelta(t, time.Minute, time.Since(s.began), float64(time.Second))
+		assert.Nil(t, rec.Error)
+	})
+}
+
+// A part that follows a paused one begins paused.
+func TestPauseOverParts(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.pauses = []recorder.Span{{Start: 1, End: 2}, {Start: 3}}
+		s.begin()
+		require.Equal(t, []string{"pause"}, s.pipeline.Calls())
+		time.Sleep(time.Minute)
+		require.Equal(t, s.pauses, s.last().Pauses)
+		s.send(pauseCommand(false))
+		require.Len(t, s.last().Pauses, 2)
+		require.Greater(t, s.last().Pauses[1].End, int64(3))
+		s.session.Log(recorder.MarkerEnd)
+		require.Equal(t, recorder.EndSignal, s.end().EndReason)
+	})
+}
