@@ -30,6 +30,7 @@ func play(t *testing.T, r row) {
 	defer func() {
 		s.close()
 		v.notes, v.failures = s.notes, s.faults()
+		t.Log(v.line())
 		shown.add(*v)
 	}()
 	if r.set != nil {
@@ -39,7 +40,6 @@ func play(t *testing.T, r row) {
 	r.play(s)
 	s.awaitEnd(most)
 	s.judge(v)
-	t.Log(v.line())
 }
 
 // rows lists every fault, in the table's order.

@@ -138,12 +138,13 @@ func (n *node) vanish() {
 	n.kill()
 }
 
-// lose is vanish with the disk.
+// lose is vanish with all that was on the disk.
 func (n *node) lose() {
 	n.s.Helper()
 	n.vanish()
 	n.lost = true
 	require.NoError(n.s, os.Rename(n.spool, filepath.Join(n.s.dir, "lost-"+n.id)))
+	require.NoError(n.s, os.RemoveAll(n.tmp))
 }
 
 // ended waits for the worker's end.
