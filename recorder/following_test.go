@@ -84,12 +84,40 @@ func TestWorkerTellsWhereSeriesAre(t *testing.T) {
 	})
 }
 
-func TestWorkerFollowsNoFiles(t *testing.T) {
+// Whoever watches learns at once that a storage refuses a file, and when it does no
+// more; what the spool keeps of the recording knows nothing of it.
+func TestWorkerTellsWhatKeepsFiles(t *testing.T) {
 	inYard(t, func(y *yard) {
+		y.spool.OnFollow = func(begun recorder.Recording) recorder.Recording {
+			begun.Files[0].Error, begun.Files[0].Backup = "access denied", true
+			begun.Files[0].State = recorder.FileDelivered // is not its business
+			return begun
+		}
 		y.start()
+		next := make(chan struct{})
+		saved := make(chan recorder.Recording, 1)
+		y.runner.Play = func(ctx context.Context, task recorder.Task, commands <-chan recorder.Command, report func(recorder.Recording)) recorder.Recording {
+			return y.runner.Record(ctx, task, commands, func(rec recorder.Recording) {
+				report(rec)
+				if rec.Status == recorder.StatusActive {
+					<-next // by then it is known
+					report(rec)
+					saved <- y.spool.Entries()[0].Task().Recording
+				}
+			})
+		}
 		lease := y.put("file")
+		close(next)
+		synctest.Wait()
+		reports := lease.End().Reports
+		require.GreaterOrEqual(t, len(reports), 2)
+		file := reports[len(reports)-1].Files[0]
+		assert.Equal(t, "access denied", file.Error)
+		assert.Equal(t, recorder.FileRecording, file.State)
+		assert.True(t, file.Backup)
+		assert.Empty(t, (<-saved).Files[0].Error)
 		lease.Sent <- stopCommand()
 		y.finished(lease)
-		assert.Empty(t, y.spool.Entries()[0].End().Follows)
+		assert.Len(t, y.spool.Entries()[0].End().Follows, 1)
 	})
 }

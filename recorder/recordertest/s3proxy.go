@@ -54,6 +54,8 @@ type S3Request struct {
 	Path   string
 	Query  url.Values
 	Status int // of the answer, 0 while there is none
+	// Sent counts the bytes of its body that passed.
+	Sent int64
 }
 
 // StartS3Proxy starts a proxy on a free loopback port; it ends with the test.
@@ -101,6 +103,16 @@ func (p *S3Proxy) Requests() []S3Request {
 	return append([]S3Request(nil), p.seen...)
 }
 
+// Sent adds up the bodies of the requests that match, also of those that failed.
+func (p *S3Proxy) Sent(match func(S3Request) bool) (bytes int64) {
+	for _, r := range p.Requests() {
+		if match(r) {
+			bytes += r.Sent
+		}
+	}
+	return bytes
+}
+
 // Count counts the requests that match and were answered with success.
 func (p *S3Proxy) Count(match func(S3Request) bool) int {
 	n := 0
@@ -136,7 +148,7 @@ func (p *S3Proxy) serve(w http.ResponseWriter, r *http.Request, rp httputil.Reve
 		r.Header.Del(name)
 	}
 	if r.Body != nil && r.ContentLength != 0 {
-		r.Body = &faultyBody{ReadCloser: r.Body, fault: f}
+		r.Body = &faultyBody{ReadCloser: r.Body, fault: f, passed: func(bytes int64) { p.passed(n, bytes) }}
 	}
 	rp.ModifyResponse = func(resp *http.Response) error {
 		p.answered(n, resp.StatusCode)
@@ -151,6 +163,12 @@ func (p *S3Proxy) serve(w http.ResponseWriter, r *http.Request, rp httputil.Reve
 	rp.ServeHTTP(w, r)
 }
 
+func (p *S3Proxy) passed(n int, bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen[n].Sent += bytes
+}
+
 func (p *S3Proxy) answered(n, status int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,8 +177,9 @@ func (p *S3Proxy) answered(n, status int) {
 
 type faultyBody struct {
 	io.ReadCloser
-	fault S3Fault
-	read  int64
+	fault  S3Fault
+	read   int64
+	passed func(bytes int64)
 }
 
 func (b *faultyBody) Read(buf []byte) (int, error) {
@@ -178,5 +197,6 @@ func (b *faultyBody) Read(buf []byte) (int, error) {
 		buf[at] ^= 0xff
 	}
 	b.read += int64(n)
+	b.passed(int64(n))
 	return n, err
 }

@@ -131,7 +131,7 @@ func (a *azureStore) stage(ctx context.Context, to *blockblob.Client, f io.Reade
 			if err != nil {
 				return err
 			}
-			part := io.NewSectionReader(f, int64(n)*o.digest.PartSize, o.partLen(n+1))
+			part := io.NewSectionReader(f, pieceOf(o.digest.PartSize, o.digest.Size, n+1).at, o.partLen(n+1))
 			_, err = to.StageBlock(gctx, id, streaming.NopCloser(part), &blockblob.StageBlockOptions{TransactionalValidation: blob.TransferValidationTypeMD5(sum)})
 			return err
 		})

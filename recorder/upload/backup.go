@@ -26,7 +26,6 @@ func (d *delivery) turns(j *journal, c class, tries int, failing time.Duration) 
 // turn leaves the own storage for the backup, once and for this file's good.
 func (d *delivery) turn(ctx context.Context, j *journal) {
 	d.log.Warn("the storage is given up: the backup takes the file", zap.String("error", d.file.Error))
-	const courtesy = 5 * time.Second
 	bounded, cancel := context.WithTimeout(ctx, courtesy)
 	defer cancel()
 	if st, err := d.route.open(bounded, d.entry.spool.opts, false); err == nil && j.Target == st.target() {

@@ -5,22 +5,6 @@ import (
 	"errors"
 )
 
-// Sizes of uploads in parts. S3 allows parts of 5 MiB to 5 GiB, 10,000 at most;
-// the others allow these as well.
-const (
-	mib          = int64(1) << 20
-	multipartMin = 16 * mib // smaller files go in one request
-	partMin      = 8 * mib
-	partsMost    = 9_500
-	partsAtOnce  = 4
-)
-
-// partSize gives the size of a file's parts.
-func partSize(size int64) int64 {
-	part := (size + partsMost - 1) / partsMost
-	return max((part+mib-1)/mib*mib, partMin)
-}
-
 // bucket is a store that keeps objects under keys.
 type bucket interface {
 	location(key string) string
@@ -50,30 +34,59 @@ func place(ctx context.Context, b bucket, o *object) (placed, error) {
 	if o.exact && o.overwrite { // whatever lies there: a live playlist has no time to ask
 		return placed{Location: b.location(o.name), Name: o.name}, b.send(ctx, o.name, o, true)
 	}
+	claimed := o.claimed()
+	if claimed != "" {
+		if done, next, err := o.under(ctx, b, claimed); !next {
+			return done, err
+		}
+	}
 	for n := 1; n <= o.names(); n++ {
 		key := numbered(o.name, n)
-		ours := o.overwrite || (o.journal.Name == key && o.journal.Ours)
-		done := placed{Location: b.location(key), Name: key}
-		switch there, err := b.look(ctx, key, o); {
-		case err != nil:
-			return placed{}, err
-		case there == same:
-			return done, nil
-		case there == different && !ours:
+		if key == claimed {
 			continue
 		}
-		o.journal.update(func(p *progress) { p.Name = key })
-		err := b.send(ctx, key, o, ours)
-		if errors.Is(err, errTaken) {
-			// By ourselves, perhaps: SDKs repeat a request whose answer was lost.
-			if there, lookErr := b.look(ctx, key, o); lookErr == nil && there == same {
-				return done, nil
-			}
-			continue
+		if done, next, err := o.under(ctx, b, key); !next {
+			return done, err
 		}
-		return done, err
 	}
 	return placed{}, o.taken(b.location(o.name))
+}
+
+// claimed is the name that an earlier try chose, or "".
+func (o *object) claimed() string {
+	if o.exact || o.journal.Name == "" {
+		return ""
+	}
+	for n := 1; n <= mostNames; n++ {
+		if numbered(o.name, n) == o.journal.Name {
+			return o.journal.Name
+		}
+	}
+	return ""
+}
+
+// under stores under one name, or says that the next one must be tried.
+func (o *object) under(ctx context.Context, b bucket, key string) (done placed, next bool, err error) {
+	ours := (o.overwrite && !o.journal.Fenced) || (o.journal.Name == key && o.journal.Ours)
+	done = placed{Location: b.location(key), Name: key}
+	switch there, err := b.look(ctx, key, o); {
+	case err != nil:
+		return placed{}, false, err
+	case there == same:
+		return done, false, nil
+	case there == different && !ours:
+		return placed{}, true, nil
+	}
+	o.journal.update(func(p *progress) { p.Name = key })
+	err = b.send(ctx, key, o, ours)
+	if !errors.Is(err, errTaken) {
+		return done, false, err
+	}
+	// By ourselves, perhaps: SDKs repeat a request whose answer was lost.
+	if there, lookErr := b.look(ctx, key, o); lookErr == nil && there == same {
+		return done, false, nil
+	}
+	return placed{}, true, nil
 }
 
 // names is how many names an object may try.

@@ -37,6 +37,7 @@ func (e *entry) Deliver(ctx context.Context, rec recorder.Recording, report func
 	for i := range rec.Files {
 		d := e.delivery(task, rec.Clone(), i, changes)
 		files[i] = d
+		defer e.release(i)
 		outputs.Go(func() { d.run(ctx) })
 	}
 	for _, s := range all {
@@ -65,6 +66,7 @@ func (e *entry) delivery(task recorder.Task, rec recorder.Recording, i int, chan
 	d := &delivery{
 		entry: e, task: task, rec: rec, i: i, file: f, changes: changes,
 		media: e.path(recorder.MediaName(i, f)),
+		grown: e.grown(i),
 		log:   e.spool.opts.Log.With(zap.String("job", task.Job.ID), zap.String("file", f.Filename)),
 		scrub: e.spool.scrubber(task.Job),
 	}
@@ -96,7 +98,8 @@ type delivery struct {
 	file    recorder.FileResult
 	before  recorder.FileResult // as on disk when Deliver was called
 	route   route
-	store   store // that has it
+	store   store   // that has it
+	grown   *growth // where it was followed while it grew
 	media   string
 	changes chan<- change
 	log     *zap.Logger
@@ -109,7 +112,7 @@ func (d *delivery) run(ctx context.Context) {
 		d.release() // a crash came between saving and removing
 		return
 	}
-	j := openJournal(d.entry.path(fmt.Sprintf("upload-%d.json", d.i)), d.log)
+	j := d.journal()
 	if d.before.State == recorder.FileRefused && j.Placed == nil {
 		j.update(func(p *progress) { p.Backup, p.Why = false, "" }) // whoever mended it may have mended the first choice
 	}
@@ -119,6 +122,14 @@ func (d *delivery) run(ctx context.Context) {
 		return
 	}
 	d.until(ctx, j)
+}
+
+// journal is the one that is written already, or that of an earlier process.
+func (d *delivery) journal() *journal {
+	if d.grown != nil {
+		return d.grown.j
+	}
+	return openJournal(d.entry.path(fmt.Sprintf("upload-%d.json", d.i)), d.log)
 }
 
 // absent settles a file without media: an earlier process delivered it and its
@@ -131,6 +142,9 @@ func (d *delivery) absent(j *journal) {
 		d.delivered(j)
 		return
 	default:
+		if d.grown.open() {
+			d.grown.abandon()
+		}
 		d.file.State, d.file.Size, d.file.Error = recorder.FileEmpty, 0, "nothing was recorded"
 	}
 	_ = d.changed()
@@ -196,11 +210,13 @@ func (d *delivery) giveUp(j *journal) {
 
 // try is one upload: the media, then the manifest.
 func (d *delivery) try(ctx context.Context, j *journal) error {
-	select {
-	case d.entry.spool.slots <- struct{}{}:
-		defer func() { <-d.entry.spool.slots }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if !d.grown.open() { // of which little is left, and that is awaited
+		select {
+		case d.entry.spool.slots <- struct{}{}:
+			defer func() { <-d.entry.spool.slots }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	d.file.State = recorder.FileUploading
 	_ = d.changed()
@@ -226,23 +242,35 @@ func (d *delivery) put(ctx context.Context, st store, j *journal) error {
 			return err
 		}
 	}
-	if err := d.prepare(ctx, st, j); err != nil {
-		return err
-	}
 	o := &object{
 		path: d.media, name: name, contentType: contentType(d.media), overwrite: where.Overwrite,
-		id: fmt.Sprintf("%s-%d", filepath.Base(d.task.Dir), d.i), digest: j.Digest, journal: j,
+		id: fmt.Sprintf("%s-%d", filepath.Base(d.task.Dir), d.i), journal: j,
 	}
-	p, err := st.put(ctx, o)
+	var p placed
+	if d.grown.open() && j.Target == st.target() {
+		p, err = d.grown.finish(ctx, o)
+	} else {
+		if err := d.prepare(ctx, st, j); err != nil {
+			return err
+		}
+		o.digest = j.Digest
+		p, err = st.put(ctx, o)
+	}
 	if err != nil {
 		return err
 	}
-	p.Filename = d.file.Filename
-	if p.Name != o.name { // that name was taken
-		p.Filename = strings.TrimPrefix(p.Name, path.Clean(where.Prefix)+"/")
-	}
+	p.Filename = filenameOf(where, p.Name, o.name, d.file.Filename)
 	j.update(func(pr *progress) { pr.Placed = &p })
 	return nil
+}
+
+// filenameOf gives a file's name as results show it: another than it wanted where
+// that was taken.
+func filenameOf(where Storage, key, wanted, filename string) string {
+	if key == wanted {
+		return filename
+	}
+	return strings.TrimPrefix(key, path.Clean(where.Prefix)+"/")
 }
 
 // where is the storage in use; the zero Storage is a presigned URL.
@@ -255,18 +283,28 @@ func (d *delivery) prepare(ctx context.Context, st store, j *journal) error {
 	if err != nil {
 		return diskFault(err)
 	}
+	here := j.Target == st.target()
 	p := st.plan(info.Size())
-	if j.Target == st.target() && j.Digest.holds(info, p) {
+	if here && j.Grown != nil {
+		p = plan{partSize: j.Grown.PartSize}
+	}
+	if here && j.Digest.holds(info, p) {
 		return nil
 	}
-	if j.Target == st.target() {
+	if here && j.Grown == nil {
 		st.discard(ctx, j.progress)
 	}
 	sums, err := measure(ctx, d.media, p)
 	if err != nil {
 		return diskFault(err)
 	}
-	j.update(func(pr *progress) { *pr = progress{Digest: sums, Target: st.target(), Backup: pr.Backup, Why: pr.Why} })
+	j.update(func(pr *progress) {
+		if here && pr.Grown != nil { // each part that was sent is compared with these
+			pr.Digest = sums
+			return
+		}
+		*pr = progress{Digest: sums, Target: st.target(), Backup: pr.Backup, Why: pr.Why}
+	})
 	return nil
 }
 

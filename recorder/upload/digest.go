@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // digest is what is known of a file's bytes.
@@ -19,7 +21,7 @@ type digest struct {
 	Modified time.Time `json:"modified"` // with Size, tells whether the digest still holds
 	SHA256   string    `json:"sha256"`   // hex
 	MD5      string    `json:"md5,omitempty"`
-	// Parts are the MD5s of parts of PartSize bytes, the last one shorter.
+	// Parts are the MD5s of the parts that PartSize gives, see partSpan.
 	PartSize int64    `json:"part_size,omitempty"`
 	Parts    []string `json:"parts,omitempty"`
 }
@@ -35,41 +37,43 @@ func (d digest) holds(info os.FileInfo, p plan) bool {
 		d.PartSize == p.partSize && (d.MD5 != "" || !p.md5)
 }
 
-// measure reads the file once.
+// measure reads the file, for each kind of sum on its own: the page cache brings
+// them together, and they take no longer than the slower one.
 func measure(ctx context.Context, path string, p plan) (digest, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return digest{}, err
-	}
-	defer f.Close()
-	before, err := f.Stat()
+	before, err := os.Stat(path)
 	if err != nil {
 		return digest{}, err
 	}
 	d := digest{Size: before.Size(), Modified: before.ModTime(), PartSize: p.partSize}
-	sha, whole := sha256.New(), md5.New()
-	var sums []io.Writer
-	sums = append(sums, sha)
-	if p.md5 {
-		sums = append(sums, whole)
+	reading, ctx := errgroup.WithContext(ctx)
+	reading.Go(func() (err error) {
+		d.SHA256, err = fileSHA256(ctx, path)
+		return err
+	})
+	whole, parts := md5.New(), partSums{base: p.partSize, sum: md5.New()}
+	reading.Go(func() error {
+		var sums []io.Writer
+		if p.md5 {
+			sums = append(sums, whole)
+		}
+		if p.partSize > 0 {
+			sums = append(sums, &parts)
+		}
+		if len(sums) == 0 {
+			return nil
+		}
+		return readFile(ctx, path, io.MultiWriter(sums...))
+	})
+	if err := reading.Wait(); err != nil {
+		return digest{}, err
 	}
-	var parts partSums
-	if p.partSize > 0 {
-		parts = partSums{size: p.partSize, sum: md5.New()}
-		sums = append(sums, &parts)
-	}
-	n, err := io.Copy(io.MultiWriter(sums...), withContext(ctx, f))
+	after, err := os.Stat(path)
 	if err != nil {
 		return digest{}, err
 	}
-	after, err := f.Stat()
-	if err != nil {
-		return digest{}, err
-	}
-	if n != d.Size || after.Size() != d.Size || !after.ModTime().Equal(d.Modified) {
+	if after.Size() != d.Size || !after.ModTime().Equal(d.Modified) {
 		return digest{}, fmt.Errorf("%s is still being written", before.Name())
 	}
-	d.SHA256 = hex.EncodeToString(sha.Sum(nil))
 	if p.md5 {
 		d.MD5 = hex.EncodeToString(whole.Sum(nil))
 	}
@@ -77,9 +81,9 @@ func measure(ctx context.Context, path string, p plan) (digest, error) {
 	return d, nil
 }
 
-// partSums sums parts of equal size of what is written to it.
+// partSums sums the parts of what is written to it.
 type partSums struct {
-	size, filled int64
+	base, filled int64
 	sum          hash.Hash
 	done         []string
 }
@@ -87,11 +91,12 @@ type partSums struct {
 func (p *partSums) Write(b []byte) (int, error) {
 	n := len(b)
 	for len(b) > 0 {
-		take := min(int64(len(b)), p.size-p.filled)
+		_, size := partSpan(p.base, len(p.done)+1)
+		take := min(int64(len(b)), size-p.filled)
 		p.sum.Write(b[:take])
 		p.filled += take
 		b = b[take:]
-		if p.filled == p.size {
+		if p.filled == size {
 			p.flush()
 		}
 	}
@@ -141,16 +146,21 @@ func isMD5(etag string) bool {
 }
 
 func fileSHA256(ctx context.Context, path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
 	sum := sha256.New()
-	if _, err := io.Copy(sum, withContext(ctx, f)); err != nil {
+	if err := readFile(ctx, path, sum); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+func readFile(ctx context.Context, path string, into io.Writer) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(into, withContext(ctx, f))
+	return err
 }
 
 // withContext ends a long copy when ctx does.

@@ -27,6 +27,8 @@ type entry struct {
 	mu    sync.Mutex // guards what follows
 	task  recorder.Task
 	saved recorder.Recording
+
+	growths map[int]*growth // files that are followed, by their number
 }
 
 // Task gives the task with the recording as last saved.
@@ -62,9 +64,16 @@ func (e *entry) path(name string) string { return filepath.Join(e.task.Dir, name
 // error that Is ErrUndelivered when media are left; then nothing is removed. The
 // entry is unlocked either way.
 func (e *entry) Free() error {
+	followed := e.release()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return errors.Join(e.free(), e.lock.Close())
+	err := e.free()
+	if err == nil {
+		for _, g := range followed {
+			g.abandon()
+		}
+	}
+	return errors.Join(err, e.lock.Close())
 }
 
 func (e *entry) free() error {
@@ -167,4 +176,28 @@ func isLog(name string) bool {
 }
 
 // Close unlocks the entry; Left finds it again.
-func (e *entry) Close() error { return e.lock.Close() }
+func (e *entry) Close() error {
+	e.release()
+	return e.lock.Close()
+}
+
+// grown gives what was sent of a file while it grew, or nil.
+func (e *entry) grown(i int) *growth {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.growths[i]
+}
+
+// release ends the senders of the files that were followed: of all, or of these.
+func (e *entry) release(only ...int) (ended []*growth) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i, g := range e.growths {
+		if len(only) == 0 || slices.Contains(only, i) {
+			g.close()
+			delete(e.growths, i)
+			ended = append(ended, g)
+		}
+	}
+	return ended
+}

@@ -13,6 +13,11 @@ func (e *entry) Follow(ctx context.Context, begun recorder.Recording, notes reco
 	task := e.Task()
 	told := &telling{at: begun.Clone(), report: report}
 	var work sync.WaitGroup
+	for i := range begun.Files {
+		g := e.growth(ctx, task, begun, i, notes)
+		g.tell = told.change
+		work.Go(func() { g.follow(ctx) })
+	}
 	for _, s := range e.allSeries(task, begun) {
 		// Slots of its own: a storage that hangs must not hold up others' live streams.
 		s.atOnce = e.spool.opts.Parallel

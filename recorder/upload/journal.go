@@ -2,7 +2,9 @@ package upload
 
 import (
 	"os"
+	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -29,12 +31,76 @@ type progress struct {
 	// UploadID and Parts (number to ETag) are an S3 multipart upload under way.
 	UploadID string         `json:"upload_id,omitempty"`
 	Parts    map[int]string `json:"parts,omitempty"`
+	// Grown is set where the upload began while the file was written.
+	Grown *grown `json:"grown,omitempty"`
+	// Fenced says that somebody else ended the upload, and may have the name by right.
+	Fenced bool `json:"fenced,omitempty"`
 	// Placed is set when the copy is verified, Manifest when that is there too.
 	Placed   *placed `json:"placed,omitempty"`
 	Manifest string  `json:"manifest,omitempty"`
 	// Backup says that the own storage was given up, Why what it said.
 	Backup bool   `json:"backup,omitempty"`
 	Why    string `json:"why,omitempty"`
+}
+
+// grown is what is known of parts that were sent before the file was whole.
+type grown struct {
+	PartSize int64     `json:"part_size"`
+	Since    time.Time `json:"since"`
+	// Moov is where the first moov lies, 0 for none: its type changes at the end.
+	Moov int64 `json:"moov,omitempty"`
+	// Sums are the MD5s of parts, as they were sent, whose ETag is something else.
+	Sums map[int]string `json:"sums,omitempty"`
+}
+
+// sent notes a part that the storage has.
+func (p *progress) sent(n int, etag, sum string) {
+	if p.Parts == nil {
+		p.Parts = map[int]string{}
+	}
+	p.Parts[n] = etag
+	if p.Grown == nil {
+		return
+	}
+	delete(p.Grown.Sums, n)
+	if !strings.EqualFold(etag, sum) {
+		if p.Grown.Sums == nil {
+			p.Grown.Sums = map[int]string{}
+		}
+		p.Grown.Sums[n] = sum
+	}
+}
+
+// sumOf gives the MD5 of a part as it was sent.
+func (p *progress) sumOf(n int) string {
+	if p.Grown != nil && p.Grown.Sums[n] != "" {
+		return p.Grown.Sums[n]
+	}
+	return p.Parts[n]
+}
+
+// has reports whether the part that the storage has under this ETag holds the
+// bytes of this sum.
+func (p *progress) has(n int, etag, sum string) bool {
+	if strings.EqualFold(etag, sum) {
+		return true
+	}
+	return etag != "" && etag == p.Parts[n] && (p.Grown == nil || p.Grown.Sums[n] == sum)
+}
+
+// drop forgets an upload that is complete or gone.
+func (p *progress) drop() {
+	p.UploadID, p.Parts = "", nil
+	if p.Grown != nil {
+		p.Grown.Sums = nil
+	}
+}
+
+// look gives a copy of what a reader needs while others write.
+func (j *journal) look(read func(progress)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	read(j.progress)
 }
 
 // placed says where a verified copy is.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -37,7 +36,6 @@ func (e *entry) jobManifests(ctx context.Context, rec *recorder.Recording, files
 		return false // whoever delivers the rest sees to it
 	}
 	if ctx.Err() != nil { // and after this nobody would
-		const courtesy = 5 * time.Second
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), courtesy)
 		defer cancel()
 		ctx = bounded

@@ -115,7 +115,10 @@ func (s *s3Store) send(ctx context.Context, key string, o *object, replace bool)
 	}
 	if err != nil && classOf(err) == corrupt {
 		s.discard(ctx, o.journal.progress)
-		o.journal.update(func(p *progress) { p.Ours, p.UploadID, p.Parts = sent.done, "", nil })
+		o.journal.update(func(p *progress) {
+			p.drop()
+			p.Ours = sent.done
+		})
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -28,10 +29,14 @@ func (s *s3Store) putParts(ctx context.Context, key string, o *object, replace b
 	if err != nil {
 		return sent{}, err
 	}
+	last := 0 // until the header's part is here, others can tell that something may be missing
+	if o.journal.Grown != nil {
+		last = 1
+	}
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(partsAtOnce)
 	for n := 1; n <= len(o.digest.Parts); n++ {
-		if have[n] != "" {
+		if have[n] != "" || n == last {
 			continue
 		}
 		if gctx.Err() != nil {
@@ -44,6 +49,11 @@ func (s *s3Store) putParts(ctx context.Context, key string, o *object, replace b
 	}
 	if ctx.Err() != nil {
 		return sent{}, context.Cause(ctx)
+	}
+	if last > 0 && have[last] == "" {
+		if err := s.putPart(ctx, key, id, last, f, o); err != nil {
+			return sent{}, err
+		}
 	}
 	return s.complete(ctx, key, id, o, replace)
 }
@@ -62,75 +72,131 @@ func (s *s3Store) begin(ctx context.Context, key string, o *object) (string, map
 			return j.UploadID, maps.Clone(have), nil
 		}
 	}
+	id, err := s.create(ctx, key, o.contentType)
+	if err != nil {
+		return "", nil, err
+	}
+	j.update(func(p *progress) {
+		p.drop()
+		p.UploadID = id
+	})
+	return id, nil, nil
+}
+
+// create begins an upload in parts.
+func (s *s3Store) create(ctx context.Context, key, contentType string) (string, error) {
 	out, err := s.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
-		Bucket: &s.conf.Bucket, Key: &key, ContentType: &o.contentType, Metadata: s.conf.Metadata,
+		Bucket: &s.conf.Bucket, Key: &key, ContentType: &contentType, Metadata: s.conf.Metadata,
 		ContentDisposition: optional(s.conf.ContentDisposition), Tagging: optional(s.conf.Tagging),
 	})
 	if err != nil {
-		return "", nil, s.fault(ctx, key, err)
+		return "", s.fault(ctx, key, err)
 	}
-	id := aws.ToString(out.UploadId)
-	j.update(func(p *progress) { p.UploadID, p.Parts = id, map[int]string{} })
-	return id, nil, nil
+	return aws.ToString(out.UploadId), nil
 }
 
 // listParts gives the parts of the journal's upload that the server has and that
 // are ours byte for byte; nil when it does not know the upload.
 func (s *s3Store) listParts(ctx context.Context, key string, o *object) (map[int]string, error) {
 	have := map[int]string{}
-	pages := s3.NewListPartsPaginator(s.client, &s3.ListPartsInput{Bucket: &s.conf.Bucket, Key: &key, UploadId: &o.journal.UploadID})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		switch status := statusOf(err); {
-		case err == nil:
-		case status == http.StatusNotFound && codeOf(err) != "NoSuchBucket":
-			return nil, nil
-		case status == http.StatusForbidden: // keys that may only write: the journal is all there is
-			return maps.Clone(o.journal.Parts), nil
-		default:
-			return nil, s.fault(ctx, key, err)
+	ours := func(n int, etag string) {
+		if n >= 1 && n <= len(o.digest.Parts) && o.journal.has(n, etag, o.digest.Parts[n-1]) {
+			have[n] = etag
 		}
-		for _, p := range page.Parts {
-			n, etag := int(aws.ToInt32(p.PartNumber)), strings.Trim(aws.ToString(p.ETag), `"`)
-			if n < 1 || n > len(o.digest.Parts) || aws.ToInt64(p.Size) != o.partLen(n) {
-				continue
-			}
-			if strings.EqualFold(etag, o.digest.Parts[n-1]) || etag == o.journal.Parts[n] {
-				have[n] = etag
-			}
+	}
+	there, err := s.listed(ctx, key, o.journal.UploadID)
+	switch {
+	case codeOf(err) == noSuchUpload:
+		o.journal.update(func(p *progress) { p.Fenced = p.Grown != nil })
+		return nil, nil
+	case errors.Is(err, errUnlisted): // keys that may only write: the journal is all there is
+		for n, etag := range o.journal.Parts {
+			ours(n, etag)
+		}
+		return have, nil
+	case err != nil:
+		return nil, err
+	}
+	for n, p := range there {
+		if p.size == pieceOf(o.digest.PartSize, o.digest.Size, n).size {
+			ours(n, p.etag)
 		}
 	}
 	return have, nil
 }
 
-func (o *object) partLen(n int) int64 {
-	return min(o.digest.PartSize, o.digest.Size-int64(n-1)*o.digest.PartSize)
+// listedPart is a part as the server has it.
+type listedPart struct {
+	etag string
+	size int64
 }
 
-func (s *s3Store) putPart(ctx context.Context, key, id string, n int, f io.ReaderAt, o *object) error {
-	size := o.partLen(n)
-	sum := o.digest.Parts[n-1]
-	out, err := s.client.UploadPart(ctx, &s3.UploadPartInput{
-		Bucket: &s.conf.Bucket, Key: &key, UploadId: &id, PartNumber: aws.Int32(int32(n)),
-		Body: io.NewSectionReader(f, int64(n-1)*o.digest.PartSize, size), ContentLength: &size,
-		ContentMD5: aws.String(contentMD5(sum)),
-	})
-	if err != nil {
-		if codeOf(err) == "NoSuchUpload" {
-			o.journal.update(func(p *progress) { p.UploadID, p.Parts = "", nil })
+const noSuchUpload = "NoSuchUpload"
+
+// errUnlisted says that the keys may not list parts.
+var errUnlisted = errors.New("parts may not be listed")
+
+// listed gives the parts of an upload. codeOf its error is noSuchUpload when the
+// server does not know it; or it Is errUnlisted.
+func (s *s3Store) listed(ctx context.Context, key, id string) (map[int]listedPart, error) {
+	there := map[int]listedPart{}
+	pages := s3.NewListPartsPaginator(s.client, &s3.ListPartsInput{Bucket: &s.conf.Bucket, Key: &key, UploadId: &id})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		switch status := statusOf(err); {
+		case err == nil:
+		case status == http.StatusNotFound && codeOf(err) != "NoSuchBucket":
+			return nil, &fault{class: passing, text: s.location(key) + ": the upload is not there any more", cause: &smithy.GenericAPIError{Code: noSuchUpload}}
+		case status == http.StatusForbidden:
+			return nil, &fault{class: denied, text: s.fault(ctx, key, err).Error(), cause: errUnlisted}
+		default:
+			return nil, s.fault(ctx, key, err)
 		}
-		return s.fault(ctx, key, err)
+		for _, p := range page.Parts {
+			there[int(aws.ToInt32(p.PartNumber))] = listedPart{strings.Trim(aws.ToString(p.ETag), `"`), aws.ToInt64(p.Size)}
+		}
 	}
-	etag := strings.Trim(aws.ToString(out.ETag), `"`)
-	if isMD5(etag) && !strings.EqualFold(etag, sum) && !encryptedETag(string(out.ServerSideEncryption)) {
-		return faultf(corrupt, "%s: part %d arrived changed", s.location(key), n)
+	return there, nil
+}
+
+func (o *object) partLen(n int) int64 { return pieceOf(o.digest.PartSize, o.digest.Size, n).size }
+
+func (s *s3Store) putPart(ctx context.Context, key, id string, n int, f io.ReaderAt, o *object) error {
+	p := pieceOf(o.digest.PartSize, o.digest.Size, n)
+	p.sum = o.digest.Parts[n-1]
+	etag, err := s.sendPiece(ctx, key, id, f, p)
+	if codeOf(err) == noSuchUpload {
+		o.journal.update(func(pr *progress) {
+			pr.drop()
+			pr.Fenced = pr.Grown != nil
+		})
 	}
-	o.journal.update(func(p *progress) {
-		if p.UploadID == id {
-			p.Parts[n] = etag
+	if err != nil {
+		return err
+	}
+	o.journal.update(func(pr *progress) {
+		if pr.UploadID == id {
+			pr.sent(n, etag, p.sum)
 		}
 	})
 	return nil
+}
+
+// sendPiece sends one part, whatever was sent under its number before.
+func (s *s3Store) sendPiece(ctx context.Context, key, id string, from io.ReaderAt, p piece) (etag string, err error) {
+	out, err := s.client.UploadPart(ctx, &s3.UploadPartInput{
+		Bucket: &s.conf.Bucket, Key: &key, UploadId: &id, PartNumber: aws.Int32(int32(p.n)), //nolint:gosec // 10,000 at most
+		Body: io.NewSectionReader(from, p.at, p.size), ContentLength: &p.size,
+		ContentMD5: aws.String(contentMD5(p.sum)),
+	})
+	if err != nil {
+		return "", s.fault(ctx, key, err)
+	}
+	etag = strings.Trim(aws.ToString(out.ETag), `"`)
+	if isMD5(etag) && !strings.EqualFold(etag, p.sum) && !encryptedETag(string(out.ServerSideEncryption)) {
+		return "", faultf(corrupt, "%s: part %d arrived changed", s.location(key), p.n)
+	}
+	return etag, nil
 }
 
 func (s *s3Store) complete(ctx context.Context, key, id string, o *object, replace bool) (sent, error) {
@@ -144,6 +210,11 @@ func (s *s3Store) complete(ctx context.Context, key, id string, o *object, repla
 	}
 	out, err := s.client.CompleteMultipartUpload(ctx, in)
 	if err != nil && !replace && conditionUnknown(err) {
+		if o.journal.Grown != nil { // the last look at the name was hours ago
+			if taken, err := s.has(ctx, key); err == nil && taken {
+				return sent{}, s.lose(ctx, o, &fault{class: passing, text: s.location(key) + ": " + errTaken.Error(), cause: errTaken})
+			}
+		}
 		in.IfNoneMatch = nil
 		out, err = s.client.CompleteMultipartUpload(ctx, in)
 	}
@@ -151,18 +222,28 @@ func (s *s3Store) complete(ctx context.Context, key, id string, o *object, repla
 		f := s.fault(ctx, key, err)
 		switch {
 		case errors.Is(f, errTaken):
-			s.discard(ctx, o.journal.progress)
-			fallthrough
-		case codeOf(err) == "NoSuchUpload", codeOf(err) == "InvalidPart", codeOf(err) == "InvalidPartOrder":
+			return sent{}, s.lose(ctx, o, f)
+		case codeOf(err) == noSuchUpload, codeOf(err) == "InvalidPart", codeOf(err) == "InvalidPartOrder":
 			// Done by a try whose answer was lost, which the next look at the key tells;
 			// or the server lost parts, and all begins anew.
 			f.class = passing
-			o.journal.update(func(p *progress) { p.UploadID, p.Parts = "", nil })
+			o.journal.update(func(p *progress) {
+				p.drop()
+				p.Fenced = p.Fenced || (p.Grown != nil && codeOf(err) == noSuchUpload)
+			})
 		}
 		return sent{}, f
 	}
-	o.journal.update(func(p *progress) { p.UploadID, p.Parts = "", nil })
+	o.journal.update(func(p *progress) { p.drop() })
 	return sent{true, strings.Trim(aws.ToString(out.ETag), `"`), encryptedETag(string(out.ServerSideEncryption))}, nil
+}
+
+// lose drops an upload whose name somebody else got first.
+func (s *s3Store) lose(ctx context.Context, o *object, why *fault) error {
+	s.discard(ctx, o.journal.progress)
+	why.class = passing
+	o.journal.update(func(p *progress) { p.drop() })
+	return why
 }
 
 // discard aborts a multipart upload, so that nobody pays for its parts. It is a
