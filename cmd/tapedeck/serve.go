@@ -59,6 +59,7 @@ func (a *app) serve(cmd *cobra.Command) error {
 		return err
 	}
 	defer q.Close()
+	q.Tidy() // a lone worker that never comes back leaves its job to whoever is left
 	sights, _ := a.sights(ctx, control.Sources{Redis: q.Ping}, log)
 	doors, err := a.openDoors(ctx, q, nil, sights, log)
 	if err != nil {

@@ -63,28 +63,46 @@ func (q *Queue) claimOnce(ctx context.Context) (*lease, error) {
 
 const reclaimPage = 64
 
-// reclaim goes through the entries that nobody renewed.
-func (q *Queue) reclaim(ctx context.Context) (*lease, error) {
+// reclaim takes the first it can of the entries that nobody renewed.
+func (q *Queue) reclaim(ctx context.Context) (l *lease, err error) {
+	err = q.eachLapsed(ctx, func(id string) error {
+		l, err = q.reclaimEntry(ctx, id)
+		if l != nil {
+			return errEnough
+		}
+		return err
+	})
+	if l != nil {
+		return l, nil
+	}
+	return nil, err
+}
+
+// errEnough ends an eachLapsed.
+var errEnough = errors.New("enough")
+
+// eachLapsed goes through the entries that nobody renewed.
+func (q *Queue) eachLapsed(ctx context.Context, visit func(id string) error) error {
 	from := "-"
 	for {
 		answer, err := q.run(ctx, q.scripts.expired, []string{q.keys.jobs(), q.keys.pulse()},
 			group, q.opts.LeaseTTL.Milliseconds(), from, reclaimPage)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		ids, _ := answer.([]any)
 		for _, v := range ids {
 			id, _ := v.(string)
 			if ctx.Err() != nil {
-				return nil, ended(ctx)
+				return ended(ctx)
 			}
-			if l, err := q.reclaimEntry(ctx, id); l != nil || err != nil {
-				return l, err
+			if err := visit(id); err != nil {
+				return err
 			}
 			from = after(id)
 		}
 		if len(ids) < reclaimPage {
-			return nil, nil
+			return nil
 		}
 	}
 }

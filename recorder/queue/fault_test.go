@@ -68,11 +68,12 @@ func lost(l recorder.Lease) bool {
 	}
 }
 
+// outageTTL is a short lease for these: after an outage go-redis dials once a second.
+const outageTTL = 2400 * time.Millisecond
+
 // outage runs one recording through an outage that lasts longer than a lease,
 // with another worker waiting to take whatever it can.
-func outage(t *testing.T, r *recordertest.Redis, away, back func(), survives bool) {
-	// After an outage go-redis dials once a second; a lease must be longer than that.
-	const ttl = 2400 * time.Millisecond
+func outage(t *testing.T, r *recordertest.Redis, ttl time.Duration, away, back func(), survives bool) {
 	o1, o2 := testOptions(t, "w1"), testOptions(t, "w2")
 	o1.LeaseTTL, o2.LeaseTTL = ttl, ttl
 	q1, q2 := open(t, r.URL(), o1), open(t, r.URL(), o2)
@@ -97,14 +98,14 @@ func outage(t *testing.T, r *recordertest.Redis, away, back func(), survives boo
 		require.NoError(t, l.Report(t.Context(), rec), "a report is kept while redis is away")
 	}
 	assert.Less(t, time.Since(at), 2*time.Second, "reports do not hold the recording up")
-	time.Sleep(2 * ttl) // the outage itself
+	time.Sleep(ttl * 4 / 3) // the outage itself
 	back()
 
 	require.Eventually(t, func() bool {
 		found, err := q1.List(t.Context(), recorder.Filter{IDs: []string{"tape"}})
 		return err == nil && len(found) == 1 && found[0].Status == recorder.StatusActive
 	}, patience, 50*time.Millisecond, "the newest state arrives")
-	time.Sleep(2 * ttl) // time for the other worker to do wrong
+	time.Sleep(ttl * 3 / 2) // time for the other worker to do wrong
 	require.False(t, lost(l), "redis being away ends no lease")
 	cancel()
 	require.Nil(t, <-thief, "the other worker took a job whose owner lives")
@@ -131,19 +132,19 @@ func outage(t *testing.T, r *recordertest.Redis, away, back func(), survives boo
 func TestRedisRestartMidLease(t *testing.T) {
 	t.Parallel()
 	r := recordertest.StartRedis(t, recordertest.WithAppendOnly())
-	outage(t, r, r.Kill, r.Start, true)
+	outage(t, r, queue.DefaultLeaseTTL, r.Kill, r.Start, true)
 }
 
 func TestRedisLosesItsMemoryMidLease(t *testing.T) {
 	t.Parallel()
 	r := recordertest.StartRedis(t)
-	outage(t, r, r.Kill, r.Start, false)
+	outage(t, r, outageTTL, r.Kill, r.Start, false)
 }
 
 func TestRedisHangsMidLease(t *testing.T) {
 	t.Parallel()
 	r := recordertest.StartRedis(t)
-	outage(t, r, r.Pause, r.Resume, true)
+	outage(t, r, outageTTL, r.Pause, r.Resume, true)
 }
 
 func TestFinishWhileRedisIsAway(t *testing.T) {

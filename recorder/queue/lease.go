@@ -27,7 +27,6 @@ type lease struct {
 	fence    string
 	op       string // of the claim
 	created  string
-	tries    int
 	before   recorder.Recording // as stored before the claim
 	previous Previous
 	finishOp string
@@ -45,15 +44,17 @@ type lease struct {
 	sending sync.Mutex
 	wake    chan struct{} // there is something to report
 
-	mu      sync.Mutex
-	entry   entry
-	now     recorder.Recording // newest state that was reported
-	pending []report
-	seq     int64
-	away    bool  // the last report did not get through, or not in time
-	tried   int64 // number of the last report that was sent and may have arrived
-	gone    bool  // lost, finished, released or abandoned
-	ending  bool  // finish or release is under way: its answer decides, not a heartbeat's
+	mu        sync.Mutex
+	entry     entry
+	now       recorder.Recording // newest state that was reported
+	pending   []report
+	seq       int64
+	tries     int       // that count, this one included
+	recording time.Time // when this lease first reported that it records
+	away      bool      // the last report did not get through, or not in time
+	tried     int64     // number of the last report that was sent and may have arrived
+	gone      bool      // lost, finished, released or abandoned
+	ending    bool      // finish or release is under way: its answer decides, not a heartbeat's
 }
 
 func newLease(q *Queue, e entry, fence string, rec recorder.Recording) *lease {
@@ -207,9 +208,9 @@ func (l *lease) persist(ctx context.Context, act func() (string, error)) error {
 // failed instead. Without a cause there is no pause.
 func (l *lease) Release(ctx context.Context, cause error, counts bool) error {
 	l.mu.Lock()
-	rec := l.now.Clone()
+	rec, tries := l.now.Clone(), l.tries
 	l.mu.Unlock()
-	if counts && l.tries >= l.q.opts.MaxAttempts {
+	if counts && tries >= l.q.opts.MaxAttempts {
 		why := recorder.AsError(cmp.Or(cause, errTriedTooOften), recorder.CodeInternal)
 		rec.Error, rec.EndReason = nil, "" // of an earlier attempt
 		rec = recorder.ConcludeLost(rec, l.scrubber().Error(why), recorder.EndTooManyTries, l.q.opts.Now().UnixNano())
@@ -220,7 +221,7 @@ func (l *lease) Release(ctx context.Context, cause error, counts bool) error {
 		free = "1"
 	}
 	if cause != nil {
-		delay = min(l.q.opts.RetryDelay<<min(max(l.tries-1, 0), 16), l.q.opts.LeaseTTL)
+		delay = min(l.q.opts.RetryDelay<<min(max(tries-1, 0), 16), l.q.opts.LeaseTTL)
 	}
 	rec = l.own(rec)
 	rec.Status, rec.UpdatedAt = recorder.StatusQueued, l.q.opts.Now().UnixNano()

@@ -15,6 +15,9 @@ import (
 	"tapedeck/recorder/recordertest"
 )
 
+// modelTTL is longer than the steps of the clock, as leases are than the looks of those who wait.
+const modelTTL = 15 * time.Second
+
 // model runs workers that claim, place, sleep, crash, come back, report, finish and
 // give back in any order, on a clock of its own, and checks after every step
 // that only the newest owner of a job is obeyed.
@@ -24,6 +27,7 @@ type model struct {
 	redis   *miniredis.Miniredis
 	client  *redis.Client
 	now     time.Time
+	skew    time.Duration // of Redis's clock
 	workers []*modelWorker
 	jobs    []string
 	fences  map[string]int64 // highest granted
@@ -56,7 +60,7 @@ func newModel(t *testing.T, seed uint64) *model {
 
 func (m *model) boot(w *modelWorker) {
 	q, err := New(m.t.Context(), m.client, Options{
-		Worker: w.id, MaxAttempts: 4, AbandonAfter: time.Minute, Now: func() time.Time { return m.now },
+		Worker: w.id, LeaseTTL: modelTTL, MaxAttempts: 4, AbandonAfter: time.Minute, Now: func() time.Time { return m.now },
 	})
 	require.NoError(m.t, err)
 	m.t.Cleanup(func() { _ = q.Close() })
@@ -65,7 +69,7 @@ func (m *model) boot(w *modelWorker) {
 
 func (m *model) advance(d time.Duration) {
 	m.now = m.now.Add(d)
-	m.redis.SetTime(m.now)
+	m.redis.SetTime(m.now.Add(m.skew))
 }
 
 // claim is Claim without waiting.
@@ -266,19 +270,19 @@ func TestOutageGrace(t *testing.T) {
 	require.NoError(t, owner.q.Enqueue(t.Context(), recordertest.WebJob("kept")))
 	l := m.claim(owner)
 	require.NotNil(t, l)
-	m.advance(10 * DefaultLeaseTTL) // nobody could speak to Redis
+	m.advance(10 * modelTTL) // nobody could speak to Redis
 	require.Nil(t, m.claim(thief), "an expired lease was taken at the first chance")
-	m.advance(DefaultLeaseTTL / 2)
+	m.advance(modelTTL / 2)
 	require.Nil(t, m.claim(thief), "the owner's time is not over")
 	word, err := l.renew(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "ok", word)
 	for range 3 {
-		m.advance(DefaultLeaseTTL / 4)
+		m.advance(modelTTL / 4)
 		require.Nil(t, m.claim(thief), "the lease was renewed")
 	}
 	for range 3 {
-		m.advance(DefaultLeaseTTL / 4)
+		m.advance(modelTTL / 4)
 		if taken := m.claim(thief); taken != nil {
 			require.Equal(t, "kept", taken.before.ID)
 			return

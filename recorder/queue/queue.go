@@ -17,7 +17,7 @@ import (
 // The defaults of Options.
 const (
 	DefaultPrefix       = "tapedeck"
-	DefaultLeaseTTL     = 15 * time.Second
+	DefaultLeaseTTL     = 6 * time.Second
 	DefaultMaxAttempts  = 3
 	DefaultRetention    = 7 * 24 * time.Hour
 	DefaultAbandonAfter = 10 * time.Minute
@@ -133,7 +133,7 @@ func newQueue(ctx context.Context, rdb, blocking redis.UniversalClient, opts Opt
 	q.life, q.end = context.WithCancel(context.WithoutCancel(ctx))
 	q.mux.init(q)
 	if opts.Worker != "" {
-		q.task(q.tidy)
+		q.Tidy()
 	}
 	return q, nil
 }

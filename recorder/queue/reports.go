@@ -77,6 +77,9 @@ func (l *lease) accept(rec recorder.Recording) (report, bool, error) {
 	if rec.UpdatedAt <= l.now.UpdatedAt {
 		rec.UpdatedAt = max(l.q.opts.Now().UnixNano(), l.now.UpdatedAt+1)
 	}
+	if rec.Status == recorder.StatusActive && l.recording.IsZero() {
+		l.recording = l.q.opts.Now()
+	}
 	l.seq++
 	r := report{seq: l.seq, rec: rec, done: make(chan error, 1)}
 	if noteworthy(l.now, rec) {

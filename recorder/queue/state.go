@@ -21,11 +21,13 @@ type state struct {
 	rev     string
 	fence   string
 	entry   string
+	owner   string
 	worker  string
 	attempt int
 	tries   int
 	created string // ns, as stored
 	expiry  time.Time
+	lease   time.Duration // its length
 }
 
 func (q *Queue) load(ctx context.Context, id string) (state, error) {
@@ -45,10 +47,11 @@ func parseState(id string, h map[string]string) state {
 	}
 	s := state{
 		exists: true, status: recorder.Status(h["status"]), job: h["job"], rev: h["rev"], fence: h["fence"],
-		entry: h["entry"], worker: h["worker"], created: h["created_at"],
+		entry: h["entry"], owner: h["owner"], worker: h["worker"], created: h["created_at"],
 	}
 	s.attempt, _ = strconv.Atoi(h["attempt"])
 	s.tries, _ = strconv.Atoi(h["tries"])
+	s.lease = time.Duration(integer(h["lease"])) * time.Millisecond
 	s.expiry = time.UnixMilli(integer(h["lease_until"]))
 	// A hash somebody tampered with still lists as far as its fields go.
 	_ = json.Unmarshal([]byte(h["recording"]), &s.rec)

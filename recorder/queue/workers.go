@@ -74,7 +74,7 @@ func (q *Queue) Workers(ctx context.Context) ([]WorkerInfo, error) {
 			continue
 		}
 		at := time.UnixMilli(int64(z.Score))
-		w.ID, w.SeenAt, w.Alive = id, at.UnixNano(), now.Sub(at) < 2*q.opts.LeaseTTL
+		w.ID, w.SeenAt, w.Alive = id, at.UnixNano(), now.Sub(at).Abs() < 2*q.opts.LeaseTTL // a clock that was put back makes nobody alive
 		workers = append(workers, w)
 	}
 	slices.SortFunc(workers, func(a, b WorkerInfo) int { return strings.Compare(a.ID, b.ID) })

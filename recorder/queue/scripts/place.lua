@@ -30,7 +30,7 @@ end
 local entry = redis.call('XADD', KEYS[2], '*', 'id', ARGV[1], 'job', ARGV[2])
 redis.call('HSET', KEYS[1], 'status', 'starting', 'recording', ARGV[5], 'job', ARGV[3], 'entry', entry,
   'owner', ARGV[14], 'worker', ARGV[13], 'fence', '1', 'attempt', '1', 'tries', '1',
-  'lease_until', whole(now_ms() + tonumber(ARGV[15])), 'seq', '0', 'rev', '1',
+  'lease_until', whole(now_ms() + tonumber(ARGV[15])), 'lease', ARGV[15], 'seq', '0', 'rev', '1',
   'born', ARGV[8], 'op', ARGV[8], 'created_at', ARGV[6], 'updated_at', ARGV[6])
 enlist(KEYS[1], KEYS[5], ARGV[17], ARGV[18], ARGV[1], ARGV[20], ARGV[21])
 redis.call('ZADD', KEYS[3], ARGV[7], ARGV[1])

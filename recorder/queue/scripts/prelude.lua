@@ -100,12 +100,17 @@ end
 
 -- resting reports whether Redis was away a moment ago: claims and heartbeats
 -- leave their mark in the pulse, so a gap in it means that nobody could renew.
--- Until the owners had time for a heartbeat no lease counts as expired.
+-- Until the owners had time for a heartbeat no lease counts as expired. So it is when
+-- the clock jumps: ahead by more than that looks the same, and a jump back is marked for
+-- expired, which is the one to look at idle times.
 local function resting(pulse, now, ttl)
   local p = redis.call('HMGET', pulse, 'at', 'resumed')
   local at, resumed = tonumber(p[1] or '0'), tonumber(p[2] or '0')
-  if now - at > ttl / 2 then
+  if math.abs(now - at) > ttl / 2 then
     resumed = now
+  end
+  if at - now > ttl / 2 then
+    redis.call('HSET', pulse, 'back', '1')
   end
   redis.call('HSET', pulse, 'at', whole(now), 'resumed', whole(resumed))
   return now - resumed < ttl * 2 / 3

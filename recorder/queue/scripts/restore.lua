@@ -29,7 +29,7 @@ if not stored(KEYS[2], entry) then
 end
 redis.call('HSET', KEYS[1], 'status', ARGV[10], 'recording', ARGV[11], 'job', ARGV[9], 'entry', entry,
   'owner', ARGV[1], 'worker', ARGV[5], 'fence', ARGV[2], 'attempt', ARGV[15], 'tries', ARGV[16],
-  'lease_until', whole(now + ttl), 'seq', '0', 'noted', '0', 'created_at', ARGV[13], 'updated_at', ARGV[12])
+  'lease_until', whole(now + ttl), 'lease', whole(ttl), 'seq', '0', 'noted', '0', 'created_at', ARGV[13], 'updated_at', ARGV[12])
 redis.call('HINCRBY', KEYS[1], 'rev', 1)
 enlist(KEYS[1], KEYS[5], ARGV[17], ARGV[18], ARGV[7], ARGV[19], ARGV[20])
 redis.call('ZADD', KEYS[3], ARGV[14], ARGV[7])

@@ -22,7 +22,7 @@
 -- {'twin', id} another job with the fingerprint did not end, nothing changed.
 local job, jobs, group, worker, entry = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[4]
 local ttl, adopt = tonumber(ARGV[7]), ARGV[20] == 'adopt'
-local h = redis.call('HMGET', job, 'status', 'owner', 'fence', 'entry', 'lease_until', 'worker', 'rev', 'op', 'tries')
+local h = redis.call('HMGET', job, 'status', 'owner', 'fence', 'entry', 'lease_until', 'worker', 'rev', 'op', 'tries', 'lease')
 local status, owner, fence, known = h[1], h[2] or '', tonumber(h[3] or '0'), h[4] or ''
 local expiry, tries = tonumber(h[5] or '0'), tonumber(h[9] or '0')
 local now = now_ms()
@@ -36,6 +36,10 @@ if not there and not adopt then
 end
 if (h[7] or '') ~= ARGV[6] then
   return { 'changed' }
+end
+if owner ~= '' and expiry > now + tonumber(h[10] or '3600000') then
+  expiry = now -- the clock was put back: its end is counted from now on, unless its owner renews it
+  redis.call('HSET', job, 'lease_until', whole(expiry))
 end
 local live = owner ~= '' and now < expiry
 if status and known ~= entry and (ended(status) or live or stored(jobs, known)) then
@@ -91,7 +95,7 @@ end
 fence = fence + 1
 redis.call('HSET', job, 'status', ARGV[12], 'recording', ARGV[13], 'job', ARGV[14], 'entry', entry,
   'owner', ARGV[3], 'worker', worker, 'fence', whole(fence), 'attempt', ARGV[21], 'tries', whole(tries),
-  'lease_until', whole(now + ttl), 'seq', '0', 'noted', '0', 'op', ARGV[5], 'created_at', ARGV[16], 'updated_at', ARGV[15])
+  'lease_until', whole(now + ttl), 'lease', whole(ttl), 'seq', '0', 'noted', '0', 'op', ARGV[5], 'created_at', ARGV[16], 'updated_at', ARGV[15])
 redis.call('HINCRBY', job, 'rev', 1)
 enlist(job, KEYS[7], ARGV[24], ARGV[25], ARGV[11], ARGV[26], ARGV[27])
 redis.call('ZADD', KEYS[3], ARGV[17], ARGV[11])
