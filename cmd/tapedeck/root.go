@@ -92,6 +92,7 @@ func (a *app) command() *cobra.Command {
 	root.PersistentFlags().String("log-format", "", "console or json (default: console in a terminal)")
 	root.AddCommand(
 		a.recordCommand(), a.workerCommand(), a.serveCommand(), a.enqueueCommand(), a.stopCommand(), a.updateCommand(),
+		a.pauseCommand(), a.resumeCommand(),
 		a.listCommand(), a.watchCommand(), a.spoolCommand(), a.testTemplateCommand(), a.doctorCommand(), a.childCommand(),
 	)
 	return root
