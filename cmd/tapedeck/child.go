@@ -80,7 +80,7 @@ func (a *app) prepareChild(settings json.RawMessage, task recorder.Task) (record
 		return nil, err
 	}
 	a.config.Chrome, a.config.Log = s.Chrome, s.Log
-	return a.newRecorder(a.logger(a.err, task.Scrubber())), nil
+	return a.newRecorder(a.logger(child.Unblocked(a.err), task.Scrubber())), nil
 }
 
 // newRecorder wires the real display, browser and pipeline.

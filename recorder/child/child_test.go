@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	case len(os.Args) > 3 && os.Args[1] == "parent":
-		parent(os.Args[2], os.Args[3])
+		parent(os.Args[2:])
 	default:
 		os.Exit(m.Run())
 	}
@@ -108,6 +108,13 @@ func plays(what string, settings json.RawMessage, report *os.File) player {
 		case "waits":
 			tell(task.Recording)
 			select {}
+		case "chatter":
+			for i := range chatterLines {
+				fmt.Fprintf(os.Stderr, "chatter %d %s\n", i, chatterWords)
+			}
+			runner.Length = time.Millisecond
+		case "steady":
+			return steady(task, commands, tell)
 		case "adds":
 			return adds(task, commands, tell)
 		case "orphan":
@@ -171,14 +178,21 @@ func orphan(task recorder.Task, commands <-chan recorder.Command, tell func(reco
 	return rec
 }
 
-func parent(dir, socket string) {
+// parent is a worker: of a directory, a socket, and perhaps what is played and how long
+// it may be silent.
+func parent(args []string) {
 	exe, err := os.Executable()
 	if err != nil {
 		panic(err)
 	}
-	r := child.Runner{Command: []string{exe, "play", "orphan"}, Now: time.Now, Log: zap.NewNop()}
-	task := taskIn(dir)
-	task.Job.Metadata = map[string]string{"socket": socket}
+	args = append(args, []string{"orphan", "0s"}[len(args)-2:]...)
+	silence, err := time.ParseDuration(args[3])
+	if err != nil {
+		panic(err)
+	}
+	r := child.Runner{Command: []string{exe, "play", args[2]}, Silence: silence, Now: time.Now, Log: zap.NewNop()}
+	task := taskIn(args[0])
+	task.Job.Metadata = map[string]string{"socket": args[1]}
 	r.Run(context.Background(), task, nil, func(recorder.Recording) {})
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,7 +35,7 @@ type Runner struct {
 	// KillAfter is how long a child may take to end after it was told to; 60 s when zero.
 	KillAfter time.Duration
 	// Silence is how long an active child may send no report before it is taken
-	// for hung and killed; 60 s when zero. A healthy one reports every second.
+	// for hung and killed; 8 s when zero. A healthy one reports every second.
 	Silence time.Duration
 	// StartSlack is how much longer than its own limits allow a child may take to
 	// record or to give up, before it is taken for hung; 60 s when zero.
@@ -54,17 +53,18 @@ func (r *Runner) Run(ctx context.Context, task recorder.Task, commands <-chan re
 		return r.salvage(task, last, recorder.Errorf(recorder.CodeUnavailable, "the recording's process did not start: %w", err))
 	}
 	following := p.follow(ctx, r.killAfter(), commands)
-	hung := time.AfterFunc(r.startSlack()+task.Job.Limits.Starting(), func() {
+	hung := patience{act: func() {
 		p.log.Error("the recording's process is silent, or does not get to record: killing it")
 		p.kill()
-	})
-	defer hung.Stop()
+	}}
+	hung.give(r.startSlack() + task.Job.Limits.Starting())
+	defer hung.end()
 	final := false
 	p.eachAnswer(func(a answer) {
 		last, final = a.Recording, a.Final
 		active, ending := last.Status == recorder.StatusActive, final || last.Status == recorder.StatusEnding
 		if active || ending {
-			hung.Stop()
+			hung.end()
 		}
 		if !final {
 			report(last) // may wait for a disk or for Redis, which is no silence of the child's
@@ -73,7 +73,7 @@ func (r *Runner) Run(ctx context.Context, task recorder.Task, commands <-chan re
 		case ending:
 			p.expectEnd()
 		case active:
-			hung.Reset(r.silence())
+			hung.give(r.silence())
 		}
 	})
 	p.expectEnd()
@@ -104,7 +104,7 @@ func (r *Runner) silence() time.Duration {
 	if r.Silence > 0 {
 		return r.Silence
 	}
-	return time.Minute
+	return 8 * time.Second
 }
 
 func (r *Runner) salvage(task recorder.Task, last recorder.Recording, cause *recorder.Error) recorder.Recording {
@@ -257,20 +257,20 @@ func (p *process) eachAnswer(take func(answer)) {
 func (p *process) keepLog(path string) {
 	defer close(p.logged)
 	defer p.stderr.Close()
-	to := io.Discard
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	to, err := openJobLog(path, mostLog)
 	if err != nil {
 		p.log.Error("the job's log cannot be kept", zap.Error(err))
 	} else {
-		defer file.Close()
-		to = file
+		defer to.close()
 	}
 	eachLine(p.stderr, longestLog, func(line []byte, cut bool) {
 		text := p.scrub.text(string(line))
 		if cut {
 			text = strings.ToValidUTF8(text[:max(len(text)-cutMargin, 0)], "") + "… (cut)"
 		}
-		fmt.Fprintln(to, text)
+		if to != nil {
+			to.line(text)
+		}
 		p.log.Debug("child", zap.String("line", text))
 	})
 }

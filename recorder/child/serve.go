@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
@@ -48,20 +47,13 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, prepare Prepare, ex
 	if err != nil {
 		return fmt.Errorf("prepare the recorder: %w", err)
 	}
-	var mu sync.Mutex
-	enc := json.NewEncoder(out)
-	tell := func(a answer) error {
-		mu.Lock()
-		defer mu.Unlock()
-		return enc.Encode(a)
-	}
+	reports := newReporter(out)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	commands := make(chan recorder.Command, 16)
 	go readCommands(lines, commands, cancel, exit)
-	// A report that nobody reads is no reason to end a recording.
-	rec := runner.Run(ctx, h.Task, commands, func(rec recorder.Recording) { _ = tell(answer{Recording: rec}) })
-	return tell(answer{Recording: rec, Final: true})
+	rec := runner.Run(ctx, h.Task, commands, func(rec recorder.Recording) { reports.tell(answer{Recording: rec}) })
+	return reports.finish(answer{Recording: rec, Final: true})
 }
 
 // surviveParent keeps the parent's death from being the child's: a log line that
