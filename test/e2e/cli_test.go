@@ -142,12 +142,13 @@ func TestHelp(t *testing.T) {
 }
 
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	page := recordertest.StartPage(t)
 	for _, once := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
 		t.Run("once: "+once.String(), func(t *testing.T) {
 			h := newHome(t)
 			c := h.startRecord("--json", page.URL+"/barcode", "-o", h.path("out.mp4"), "--await-start")
-			c.awaitFile(h.path("spool", "*", "media-0.mp4"), 15_000, 30*time.Second)
+			c.awaitFile(h.path("spool", "*", "media-0.mp4"), someMedia, 30*time.Second)
 			c.signal(once)
 			assert.Zero(t, c.wait(15*time.Second), c.stderr)
 			rec := c.recording()
@@ -159,7 +160,7 @@ func TestInterrupted(t *testing.T) {
 	t.Run("twice", func(t *testing.T) {
 		h, hanging := newHome(t), recordertest.NewHangingListener(t)
 		c := h.startRecord("--json", page.URL+"/barcode", "-o", h.path("out.mp4"), "--await-start", "--rtmp", hanging.URL("key-000111222"))
-		c.awaitFile(h.path("spool", "*", "media-0.mp4"), 15_000, 30*time.Second)
+		c.awaitFile(h.path("spool", "*", "media-0.mp4"), someMedia, 30*time.Second)
 		c.signal(syscall.SIGINT)
 		c.await(c.stderr, `"msg":"ending"`, 5*time.Second)
 		c.signal(syscall.SIGINT)

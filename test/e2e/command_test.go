@@ -192,6 +192,9 @@ func (c *command) killTree() {
 	c.kill()
 }
 
+// someMedia is about a second of the barcode page: a fragment of it is closed.
+const someMedia = 8_000
+
 // awaitFile waits until the file that matches is so large.
 func (c *command) awaitFile(pattern string, size int64, limit time.Duration) {
 	c.h.t.Helper()

@@ -58,7 +58,7 @@ func TestDeadChild(t *testing.T) {
 	w := p.startWorker("w1", bucketEnv(s3)...)
 	id := p.enqueue(pageJob(page.URL+"/barcode", "talk.mp4", 2*time.Minute))
 	p.awaitActive(id)
-	p.awaitElapsed(id, 20*time.Second)
+	p.awaitElapsed(id, 10*time.Second)
 	require.NoError(t, syscall.Kill(w.child().PID, syscall.SIGKILL))
 
 	rec := p.awaitEnd(id, 30*time.Second)
@@ -67,7 +67,7 @@ func TestDeadChild(t *testing.T) {
 	require.NotNil(t, rec.Error)
 	assert.Equal(t, recorder.CodeChildDied, rec.Error.Code)
 	assert.True(t, rec.Files[0].Partial)
-	requirePlays(t, p.download(s3, "talk.mp4", rec.Files[0]), 17*time.Second)
+	requirePlays(t, p.download(s3, "talk.mp4", rec.Files[0]), 7*time.Second)
 	p.requireNothingLeft(w.command)
 	p.awaitSpoolFree("w1")
 }
@@ -77,7 +77,7 @@ func TestDeadWorker(t *testing.T) {
 	w := p.startWorker("w1", bucketEnv(s3)...)
 	id := p.enqueue(pageJob(page.URL+"/barcode", "talk.mp4", 2*time.Minute))
 	p.awaitActive(id)
-	p.awaitElapsed(id, 12*time.Second)
+	p.awaitElapsed(id, 7*time.Second)
 	w.killTree()
 	p.requireNothingLeft() // display, sound, browser and their files vanish by themselves
 	assert.Empty(t, s3.Keys())
@@ -89,7 +89,7 @@ func TestDeadWorker(t *testing.T) {
 	require.NotNil(t, rec.Error)
 	assert.True(t, rec.Files[0].Partial)
 	assert.Equal(t, 1, p.count(id, recorder.EventEnded))
-	requirePlays(t, p.download(s3, "talk.mp4", rec.Files[0]), 9*time.Second)
+	requirePlays(t, p.download(s3, "talk.mp4", rec.Files[0]), 4*time.Second)
 	p.awaitSpoolFree("w1")
 	w.signal(syscall.SIGTERM)
 	assert.Zero(t, w.wait(20*time.Second))
@@ -98,6 +98,7 @@ func TestDeadWorker(t *testing.T) {
 // TestOrphanedChild kills the worker alone: the recording's process finalises
 // its file by itself, and the worker that comes back delivers it.
 func TestOrphanedChild(t *testing.T) {
+	t.Parallel()
 	page, p := recordertest.StartPage(t), startPool(t)
 	w := p.startWorker("w1")
 	id := p.enqueue(pageJob(page.URL+"/barcode", "talk.mp4", 2*time.Minute))
@@ -119,7 +120,7 @@ func TestOrphanedChild(t *testing.T) {
 func TestTakeover(t *testing.T) {
 	page, p := recordertest.StartPage(t), startPool(t)
 	w := p.startWorker("w1")
-	id := p.enqueue(pageJob(page.URL+"/barcode?end=12", "talk.mp4", 2*time.Minute))
+	id := p.enqueue(pageJob(page.URL+"/barcode?end=8", "talk.mp4", 2*time.Minute))
 	p.awaitActive(id)
 	p.startWorker("w2")
 	p.awaitElapsed(id, 4*time.Second)
@@ -156,7 +157,7 @@ func TestGrowingFile(t *testing.T) {
 	page, h := recordertest.StartPage(t), newHome(t)
 	c := h.startRecord(page.URL+"/barcode", "-o", h.path("out.mp4"), "--await-start")
 	media, began := h.path("spool", "*", "media-0.mp4"), time.Now()
-	c.awaitFile(media, 8_000, 30*time.Second)
+	c.awaitFile(media, someMedia, 30*time.Second)
 	for n := range 8 {
 		found, err := filepath.Glob(media)
 		require.NoError(t, err)

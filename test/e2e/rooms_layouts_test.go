@@ -57,16 +57,16 @@ func TestRoomLayouts(t *testing.T) {
 	}
 	all := []int{lowTone, highTone}
 	for _, shot := range []shot{
-		{layout: "grid", tones: all, short: 12 * time.Second, tiles: map[string]recordertest.Tile{
+		{layout: "grid", tones: all, short: 9 * time.Second, tiles: map[string]recordertest.Tile{
 			// Nearly as large as the cameras' pictures, which are cut rather than scaled.
 			"first": recordertest.CutTile(18, 9, 618, 347, 640, 360), "second": recordertest.CutTile(644, 9, 618, 347, 640, 360),
 			"third": recordertest.CutTile(331, 364, 618, 347, 640, 360),
 		}},
-		{layout: "speaker", tones: all, short: 12 * time.Second, tiles: map[string]recordertest.Tile{
+		{layout: "speaker", tones: all, short: 9 * time.Second, tiles: map[string]recordertest.Tile{
 			"stage": recordertest.FilledTile(8, 8, 1018, 704),
 			"upper": recordertest.FilledTile(1034, 222, 238, 134), "lower": recordertest.FilledTile(1034, 364, 238, 134),
 		}},
-		{layout: "single-speaker", tones: all, short: 10 * time.Second, tiles: map[string]recordertest.Tile{
+		{layout: "single-speaker", tones: all, short: 8 * time.Second, tiles: map[string]recordertest.Tile{
 			"stage": recordertest.WholeTile(0, 0, 1280, 720),
 		}},
 		{layout: "participant", short: 8 * time.Second, args: []string{"--identity", "flasher"}, tiles: map[string]recordertest.Tile{

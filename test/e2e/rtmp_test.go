@@ -25,15 +25,16 @@ func stream(rec recorder.Recording, url string) recorder.StreamResult {
 }
 
 // TestStreams streams to three ingests at once, of which one refuses, one
-// stalls after 10 s and one is healthy, and changes them while recording.
+// stalls after 4 s and one is healthy, and changes them while recording.
 func TestStreams(t *testing.T) {
+	const length = 29 * time.Second
 	page, ingest, p := startNoise(t), recordertest.StartRTMP(t), startPool(t)
 	refusing, stalling := recordertest.NewStallingProxy(t, ingest.Addr), recordertest.NewStallingProxy(t, ingest.Addr)
 	refusing.Refuse()
 	healthy, added := ingest.URL("healthy-key-000111"), ingest.URL("added-key-000222")
 	refused, stalled := refusing.URL(ingest.URL("refused-key-000333")), stalling.URL(ingest.URL("stalled-key-000444"))
 	w := p.startWorker("w1")
-	job := pageJob(page, "talk.mp4", 35*time.Second)
+	job := pageJob(page, "talk.mp4", length)
 	job.Streams = []recorder.StreamOutput{{URLs: []string{healthy, refused, stalled}}}
 	id := p.enqueue(job)
 	p.awaitActive(id)
@@ -41,7 +42,7 @@ func TestStreams(t *testing.T) {
 	p.await(id, "two streams", 10*time.Second, func(rec recorder.Recording) bool {
 		return stream(rec, healthy).State == recorder.StreamActive && stream(rec, stalled).State == recorder.StreamActive
 	})
-	p.awaitElapsed(id, 10*time.Second)
+	p.awaitElapsed(id, 4*time.Second)
 	stalling.Stall()
 	rec := p.list(id)
 	s := stream(rec, refused)
@@ -77,12 +78,12 @@ func TestStreams(t *testing.T) {
 	}
 	assert.Equal(t, recorder.StreamFinished, stream(shown, healthy).State)
 	assert.Zero(t, stream(shown, healthy).Retries)
-	assert.InDelta(t, 35*time.Second, stream(shown, healthy).Duration, float64(2*time.Second))
+	assert.InDelta(t, length, stream(shown, healthy).Duration, float64(2*time.Second))
 	assert.Equal(t, recorder.StreamFinished, stream(shown, added).State)
 
 	probe(t, p.stored("talk.mp4")).requireWhole(t, 30)
-	requireWholePicture(t, p.stored("talk.mp4"), 35*time.Second)
-	requireWholeStream(t, ingest, "healthy-key-000111", 34*time.Second)
+	requireWholePicture(t, p.stored("talk.mp4"), length)
+	requireWholeStream(t, ingest, "healthy-key-000111", length-time.Second)
 	requireWholeStream(t, ingest, "added-key-000222", 15*time.Second)
 	p.requireNothingLeft(w.command)
 }

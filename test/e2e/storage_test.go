@@ -16,6 +16,7 @@ import (
 // TestStorageAway loses the storage while it takes the file, and restarts the
 // worker before it is back.
 func TestStorageAway(t *testing.T) {
+	t.Parallel()
 	page, s3, p := recordertest.StartPage(t), recordertest.StartS3(t), startPool(t)
 	proxy := recordertest.StartS3Proxy(t, s3.Endpoint)
 	// Slow, so that the upload is still going on when the storage dies.
@@ -25,7 +26,7 @@ func TestStorageAway(t *testing.T) {
 		}
 		return recordertest.S3Fault{}
 	})
-	job := pageJob(page.URL+"/barcode?end=6", "rooms/talk.mp4", time.Minute)
+	job := pageJob(page.URL+"/barcode?end=4", "rooms/talk.mp4", time.Minute)
 	job.Files[0].DisableManifest = false
 	job.Files[0].S3 = s3.Upload()
 	job.Files[0].S3.Endpoint = proxy.URL

@@ -22,6 +22,7 @@ import (
 
 // TestQueue lets one worker with one slot meet jobs and what is none.
 func TestQueue(t *testing.T) {
+	t.Parallel()
 	page, p := recordertest.StartPage(t), startPool(t)
 	short := page.URL + "/markers?start=100&end=1300"
 	// What is no job comes first, and must not be in the way.
@@ -101,9 +102,10 @@ func (p *pool) first(kind recorder.EventType) string {
 }
 
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	page, p := recordertest.StartPage(t), startPool(t)
 	w := p.startWorker("w1")
-	first := p.enqueue(pageJob(page.URL+"/barcode?end=6", "first.mp4", time.Minute))
+	first := p.enqueue(pageJob(page.URL+"/barcode?end=5", "first.mp4", time.Minute))
 	p.awaitActive(first)
 	w.signal(syscall.SIGTERM)
 	w.await(w.stderr, `"draining"`, 5*time.Second)
@@ -170,15 +172,16 @@ func TestSignalsReachWhatAChildStarts(t *testing.T) {
 // TestRedisAway hangs Redis for longer than a lease lasts, then kills it, and
 // brings it back when the recording is over.
 func TestRedisAway(t *testing.T) {
+	t.Parallel()
 	page, p := recordertest.StartPage(t), startPool(t, recordertest.WithAppendOnly())
 	p.startWorker("w1")
-	id := p.enqueue(pageJob(page.URL+"/barcode?end=14", "talk.mp4", time.Minute))
+	id := p.enqueue(pageJob(page.URL+"/barcode?end=11", "talk.mp4", time.Minute))
 	p.awaitActive(id)
 	p.awaitElapsed(id, time.Second)
 	p.redis.Pause()
 	time.Sleep(leaseTTL + 2*time.Second) // the outage
 	p.redis.Resume()
-	p.awaitElapsed(id, 9*time.Second)
+	p.awaitElapsed(id, 8*time.Second)
 	p.redis.Kill()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		if _, err := os.Stat(p.stored("talk.mp4")); err == nil {
@@ -193,7 +196,7 @@ func TestRedisAway(t *testing.T) {
 	assert.Equal(t, 1, p.count(id, recorder.EventEnded))
 	m := probe(t, p.stored("talk.mp4"))
 	m.requireWhole(t, 30)
-	assert.InDelta(t, 14*time.Second, m.duration(t), float64(time.Second))
+	assert.InDelta(t, 11*time.Second, m.duration(t), float64(time.Second))
 	assert.Zero(t, look(t, p.stored("talk.mp4")).resets)
 	p.awaitSpoolFree("w1")
 	// The worker works on.
