@@ -278,7 +278,8 @@ func (t *tail) add(line string) {
 	}
 }
 
-// telling gives the line that says most: the last fatal one, else the last.
+// telling gives the line that says most: the last fatal one, else the last that is
+// no noise.
 func (t *tail) telling() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -287,11 +288,16 @@ func (t *tail) telling() string {
 			return recorder.ScrubText(t.lines[i])
 		}
 	}
-	if len(t.lines) == 0 {
-		return ""
+	for _, line := range slices.Backward(t.lines) {
+		if !strings.Contains(line, noise) {
+			return recorder.ScrubText(line)
+		}
 	}
-	return recorder.ScrubText(t.lines[len(t.lines)-1])
+	return ""
 }
+
+// noise is what Chrome says all the time where there is no desktop.
+const noise = ":ERROR:dbus/"
 
 func (t *tail) all() []string {
 	t.mu.Lock()
