@@ -65,6 +65,7 @@ type slot struct {
 	job    string
 	room   string
 	bytes  atomic.Int64  // of its largest file or series; 0 before there is one
+	full   bool          // it ends for want of room on the disk; guarded by Worker.mu
 	order  func(Command) // puts a command in line
 	cancel context.CancelCauseFunc
 }

@@ -14,8 +14,10 @@ type Load struct {
 	// Rooms names the rooms that are being recorded, each once.
 	Rooms []string
 	// Draining says that nothing more is taken: a shutdown began. Unfit says that
-	// nothing is taken for now: recordings cannot even begin here, or Run did not.
+	// nothing is taken for now: recordings cannot even begin here, the disk is nearly full,
+	// or Run did not begin. Why says which, for people.
 	Draining, Unfit bool
+	Why             string
 }
 
 // Takes reports whether Place may succeed.
@@ -27,10 +29,16 @@ func (w *Worker) Load() Load {
 	defer w.mu.Unlock()
 	load := Load{Slots: max(w.Slots, 1)}
 	if w.slots == nil {
-		load.Unfit = true
+		load.Unfit, load.Why = true, "it has not begun"
 		return load
 	}
-	load.Running, load.Unfit, load.Draining = w.slots.count(), w.fit.resting(), isClosed(w.draining)
+	load.Running, load.Draining = w.slots.count(), isClosed(w.draining)
+	switch full := w.disk.why(); {
+	case full != "":
+		load.Unfit, load.Why = true, full
+	case w.fit.resting():
+		load.Unfit, load.Why = true, "recordings do not begin here: see its log"
+	}
 	for s := range w.running {
 		if s.room != "" {
 			load.Rooms = append(load.Rooms, s.room)
@@ -85,7 +93,7 @@ func (w *Worker) full(load Load) error {
 	case load.Draining:
 		why = "it shuts down"
 	case load.Unfit:
-		why = "it cannot record for now"
+		why = "it cannot record for now: " + load.Why
 	}
 	return Errorf(CodeUnavailable, "worker %s takes no job: %s (%d of %d slots in use); ask another one", w.ID, why, load.Running, load.Slots)
 }

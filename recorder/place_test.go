@@ -37,7 +37,7 @@ func TestWorkerPlaces(t *testing.T) {
 		y.spool.OnDeliver = func(context.Context, recorder.Recording) recorder.FileState { <-uploaded; return "" }
 		_, err := y.worker.Place(y.t.Context(), fileJob("early"))
 		require.ErrorIs(t, err, errUnavailable(), "it does not run")
-		assert.Equal(t, recorder.Load{Slots: 2, Unfit: true}, y.worker.Load())
+		assert.Equal(t, recorder.Load{Slots: 2, Unfit: true, Why: "it has not begun"}, y.worker.Load())
 		y.start()
 		assert.Equal(t, recorder.Load{Slots: 2}, y.worker.Load())
 

@@ -219,10 +219,17 @@ func (t *tenure) takeBack(state Recording, slot bool) {
 	}
 }
 
-// locate notes in a part from the spool where the storage has its series, as last reported.
+// locate notes in a part from the spool what only the queue was told: where the storage has its
+// series, and what its streams were in all parts.
 func (t *tenure) locate(p *piece, state Recording) {
 	if max(state.Part, 1) != max(p.rec.Part, 1) {
 		return
+	}
+	if len(state.Earlier) > 0 && len(state.Streams) > 0 {
+		p.rec.Streams = state.Streams
+		if p.rec.Error != nil {
+			p.rec.failStreams(p.rec.Error, p.rec.EndedAt)
+		}
 	}
 	for i := range min(len(p.rec.Segments), len(state.Segments)) {
 		to, at := &p.rec.Segments[i], state.Segments[i]

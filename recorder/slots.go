@@ -51,6 +51,15 @@ func (s *slots) reserve(ctx context.Context) (context.Context, bool) {
 	return ctx, true
 }
 
+// callOff ends the claim loop's wait for work.
+func (s *slots) callOff() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.claim != nil {
+		s.claim()
+	}
+}
+
 // settle ends a claim: the lease it brought keeps the slot, else whoever asked for
 // the slot has it.
 func (s *slots) settle(leased bool) {

@@ -119,10 +119,12 @@ func (t *tenure) deliver(last *piece) {
 	t.report(rec)
 	if last.entry != nil && (rec.StartedAt != 0 || !several) {
 		t.awaitBeside(earlierFirst)
+		streams := rec.Streams // of this part alone
 		rec = last.entry.Deliver(t.ctx, t.whole(rec), func(r Recording) {
-			r.UpdatedAt = t.Now().UnixNano()
+			r.UpdatedAt, r.Streams = t.Now().UnixNano(), streams
 			t.report(r)
 		})
+		rec.Streams = streams
 	}
 	t.beside.Wait()
 	t.rescueAgain()

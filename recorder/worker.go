@@ -41,6 +41,7 @@ type Worker struct {
 	Log   *zap.Logger
 
 	fit      *fitness
+	disk     disk
 	draining <-chan struct{} // closed when nothing more is claimed
 
 	mu      sync.Mutex
@@ -75,6 +76,7 @@ func (w *Worker) Run(ctx context.Context, hurry <-chan struct{}) error {
 		defer w.jobs.Done()
 		w.rescan(ctx, jobCtx)
 	}()
+	defer w.watchDisk(jobCtx)()
 	w.claim(ctx)
 	w.slots.close()
 	w.drain(hurry, stopDelivery)
@@ -108,6 +110,10 @@ func (w *Worker) freeSlot() {
 func (w *Worker) claim(ctx context.Context) {
 	for w.slots.available(ctx) {
 		w.fit.rest(ctx)
+		w.disk.await(ctx)
+		if ctx.Err() != nil {
+			return
+		}
 		claimCtx, ok := w.slots.reserve(ctx)
 		if !ok {
 			continue // a placed job has it

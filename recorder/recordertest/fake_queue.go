@@ -17,6 +17,8 @@ type FakeQueue struct {
 	OnAdopt func(id string) (recorder.Lease, error)
 	// OnAmend may refuse an Amend.
 	OnAmend func(id string) error
+	// OnAmendOf is told of every Amend that was not refused.
+	OnAmendOf func(late recorder.Recording)
 	// OnPlace may refuse a Place.
 	OnPlace func(job recorder.Job) error
 	// ClaimErrs are answered by the first calls of Claim.
@@ -147,6 +149,9 @@ func (q *FakeQueue) Amend(_ context.Context, id string, late recorder.Recording)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.amends[id] = late.Clone()
+	if q.OnAmendOf != nil {
+		q.OnAmendOf(late.Clone())
+	}
 	return nil
 }
 

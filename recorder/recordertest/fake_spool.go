@@ -19,6 +19,10 @@ type FakeSpool struct {
 	// OnDeliver runs in every delivery; until it returns nothing arrives. What it
 	// answers becomes of every file that is not empty; "" is FileDelivered.
 	OnDeliver func(ctx context.Context, rec recorder.Recording) recorder.FileState
+	// OnRescue gives what Rescue answers; without it, nothing is found.
+	OnRescue func(ctx context.Context, rec recorder.Recording, notes map[string]string) (recorder.Recording, []string)
+	// OnRoom gives the room on the disk; without it there is plenty.
+	OnRoom func() (int64, error)
 	// OnFollow gives what Follow reports, from the recording as it began.
 	OnFollow func(begun recorder.Recording) recorder.Recording
 
@@ -61,6 +65,22 @@ func (s *FakeSpool) Leave(e recorder.SpoolEntry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.left = append(s.left, e)
+}
+
+// Rescue implements recorder.Rescuer.
+func (s *FakeSpool) Rescue(ctx context.Context, _ recorder.Job, rec recorder.Recording, notes map[string]string) (recorder.Recording, []string) {
+	if s.OnRescue == nil {
+		return rec, nil
+	}
+	return s.OnRescue(ctx, rec, notes)
+}
+
+// Room implements recorder.Gauge.
+func (s *FakeSpool) Room() (int64, error) {
+	if s.OnRoom == nil {
+		return 1 << 40, nil
+	}
+	return s.OnRoom()
 }
 
 // Entries lists every entry there was.
