@@ -383,6 +383,15 @@ type Follower interface {
 	Follow(ctx context.Context, begun Recording, journal Journal, report func(Recording))
 }
 
+// Lister is a SpoolEntry that gives its segments' playlists for another part to go on in.
+type Lister interface {
+	// Playlists gives the texts of the playlists of rec's segments outputs, without an end;
+	// "" for one that cannot be continued, for nobody knows yet where it will be. They may
+	// name segments that are not delivered yet: the uploads of the part that goes on wait
+	// for them, and Deliver leaves the playlists of an output that is Continued alone.
+	Playlists(rec Recording) []string
+}
+
 // Rescuer is a Spool that finishes the uploads of a worker that is lost, from its notes
 // and from what the storages have.
 type Rescuer interface {
@@ -390,6 +399,10 @@ type Rescuer interface {
 	// it. The answer has its files and series as they are now: delivered and Partial, or
 	// pending with an Error that says where they are; and the texts of its segments'
 	// playlists in the storage, "" for one that cannot be continued.
+	//
+	// rec.EndReason says which of both it is: where it is set, the job is concluded, and the
+	// playlists get their end; where it is not, another part will go on in them, and they are
+	// marked as its own.
 	Rescue(ctx context.Context, job Job, rec Recording, notes map[string]string) (rescued Recording, playlists []string)
 }
 

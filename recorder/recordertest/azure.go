@@ -69,7 +69,7 @@ func (a *Azure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		azureError(w, http.StatusNotFound, "ContainerNotFound")
 	case r.Method == http.MethodPut:
 		a.put(w, r, name, q)
-	case r.Method == http.MethodHead:
+	case r.Method == http.MethodHead, r.Method == http.MethodGet:
 		o, there := a.find(name)
 		if !there {
 			azureError(w, http.StatusNotFound, "BlobNotFound")
@@ -78,6 +78,7 @@ func (a *Azure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(o.data)))
 		w.Header().Set("Content-Type", o.head.Get("X-Ms-Blob-Content-Type"))
 		w.Header().Set("Content-MD5", o.head.Get("X-Ms-Blob-Content-Md5"))
+		_, _ = w.Write(o.data) // of which HEAD gets nothing
 	case r.Method == http.MethodDelete:
 		a.remove(name)
 		w.WriteHeader(http.StatusAccepted)

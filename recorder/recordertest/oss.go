@@ -53,7 +53,7 @@ func (o *OSS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		o.put(w, r, key)
 	case r.Method == http.MethodPost:
 		o.parts(w, r, key)
-	case r.Method == http.MethodHead:
+	case r.Method == http.MethodHead, r.Method == http.MethodGet:
 		b, there := o.find(key)
 		if !there {
 			w.WriteHeader(http.StatusNotFound)
@@ -62,6 +62,7 @@ func (o *OSS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(b.data)))
 		w.Header().Set("ETag", b.head.Get("ETag"))
 		w.Header().Set("X-Oss-Meta-Tapedeck-Sha256", b.head.Get("X-Oss-Meta-Tapedeck-Sha256"))
+		_, _ = w.Write(b.data) // of which HEAD gets nothing
 	case r.Method == http.MethodDelete:
 		o.remove(key)
 		w.WriteHeader(http.StatusNoContent)

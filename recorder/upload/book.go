@@ -20,6 +20,7 @@ import (
 type book struct {
 	path    string
 	reserve string // given up for a line on a full disk
+	length  int64  // of what was loaded
 	set     *set   // nil until a place is claimed
 	sent    map[string]sentFile
 	order   []string // of first sending
@@ -43,6 +44,10 @@ type set struct {
 	// recording had their names.
 	Base string `json:"base,omitempty"`
 	Take int    `json:"take"`
+	// Alone says that the playlists have nothing to do with those of other parts: this
+	// part went to another storage than they did. Unclaimed is until it has names there.
+	Alone     bool `json:"alone,omitempty"`
+	Unclaimed bool `json:"unclaimed,omitempty"`
 	// Main, Live and Prefix are the names of the series as the pipeline has them.
 	Main   string `json:"main,omitempty"`
 	Live   string `json:"live,omitempty"`
@@ -58,7 +63,13 @@ type sentFile struct {
 	SHA256   string    `json:"sha256"`
 	// Mutable files are sent again when they change, and are no media.
 	Mutable bool `json:"mutable,omitempty"`
+	// Yielded is a playlist whose name somebody goes on with, who has the job now. Under
+	// is the name that it has instead, where it lists more.
+	Yielded bool   `json:"yielded,omitempty"`
+	Under   string `json:"under,omitempty"`
 }
+
+func bookName(dirName string) string { return "delivered-" + dirName + ".jsonl" }
 
 // name gives a file's name in the storage: relative references keep holding,
 // because all files move together.
@@ -73,29 +84,39 @@ func (s *set) name(local string) string {
 	return path.Join(s.Base, numbered("take", s.Take), rest)
 }
 
+// openBook is for the one who writes on: half a line is cut off.
 func openBook(path, reserve string) (*book, error) {
 	b := &book{path: path, reserve: reserve, sent: map[string]sentFile{}}
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return b, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	good := 0
-	for {
-		end := bytes.IndexByte(data[good:], '\n')
-		var l line
-		if end < 0 || json.Unmarshal(data[good:good+end], &l) != nil {
-			break
-		}
-		b.apply(l)
-		good += end + 1
-	}
-	if good < len(data) {
-		err = os.Truncate(path, int64(good))
+	rest, err := b.load()
+	if err == nil && rest > 0 {
+		err = os.Truncate(path, b.length)
 	}
 	return b, err
+}
+
+// readBook is for others: its owner may be writing.
+func readBook(path string) (*book, error) {
+	b := &book{path: path, sent: map[string]sentFile{}}
+	_, err := b.load()
+	return b, err
+}
+
+// load takes in what is on disk, up to a line that is not whole.
+func (b *book) load() (rest int, err error) {
+	data, err := os.ReadFile(b.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	for {
+		end := bytes.IndexByte(data, '\n')
+		var l line
+		if end < 0 || json.Unmarshal(data[:end], &l) != nil {
+			return len(data), err
+		}
+		b.apply(l)
+		b.length += int64(end + 1)
+		data = data[end+1:]
+	}
 }
 
 func (b *book) apply(l line) {

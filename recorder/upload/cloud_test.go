@@ -53,6 +53,7 @@ func deliverTo(t *testing.T, opts upload.Options, to recorder.Storage, there obj
 	requireSeries(t, out.Series)
 	require.Equal(t, at+"/talk/all.m3u8", out.PlaylistLocation)
 	require.Contains(t, string(there.Get(mainList)), "ENDLIST")
+	rescuedFrom(t, d, hls, to, out, there)
 }
 
 // refusedBy tells what a storage says to these keys.

@@ -46,7 +46,7 @@ func newGCSStore(ctx context.Context, opts Options, conf recorder.GCPUpload) (*g
 	if tokens != nil {
 		authorized.Transport = &oauth2.Transport{Source: tokens, Base: client.Transport}
 	}
-	gcs, err := storage.NewClient(ctx, option.WithHTTPClient(&authorized))
+	gcs, err := storage.NewClient(ctx, option.WithHTTPClient(&authorized), storage.WithJSONReads())
 	if err != nil {
 		return nil, &fault{class: denied, text: "gcp: " + clip(err.Error()), cause: err}
 	}

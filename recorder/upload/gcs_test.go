@@ -50,6 +50,7 @@ func TestGCS(t *testing.T) {
 	out := hls.Deliver(t.Context(), hls.Task().Recording, nil).Segments[0]
 	requireSeries(t, out.Series)
 	require.Equal(t, "https://recordings.storage.googleapis.com/talk/all.m3u8", out.PlaylistLocation)
+	rescuedFrom(t, d, hls, to, out, g)
 
 	names := g.Names()
 	require.NoError(t, upload.Check(t.Context(), upload.Storage{GCP: to.GCP, Prefix: "p"}))

@@ -35,9 +35,13 @@ type series struct {
 	names    set // Main, Live and Prefix
 	replaced bool
 	silent   bool // no manifest
-	route    route
-	log      *zap.Logger
-	scrub    recorder.Scrubber
+	earlier  *earlier
+	// continued says that a later part lists these segments; final, that nothing more is
+	// recorded; ousted, that another worker has the job.
+	continued, final, ousted bool
+	route                    route
+	log                      *zap.Logger
+	scrub                    recorder.Scrubber
 
 	book     *book
 	store    store
@@ -89,6 +93,7 @@ func (e *entry) allSeries(task recorder.Task, rec recorder.Recording) []*series 
 		}
 		s := e.newSeries(task, recorder.SegmentsDir(i), out.Storage)
 		s.i, s.silent, s.names = i, out.DisableManifest, set{Main: r.PlaylistName, Live: r.LivePlaylistName}
+		s.earlier, s.continued, s.ousted = earlierOf(task, i), r.Continued, rec.EndReason == recorder.EndLeaseLost
 		all = append(all, s)
 	}
 	for i, r := range rec.Images {
@@ -118,7 +123,7 @@ func (s *series) dir() string { return s.entry.path(s.dirName) }
 
 // open reads the book.
 func (s *series) open() error {
-	b, err := openBook(s.entry.path("delivered-"+s.dirName+".jsonl"), s.entry.path(reserveFile))
+	b, err := openBook(s.entry.path(bookName(s.dirName)), s.entry.path(reserveFile))
 	if err != nil {
 		return err
 	}
@@ -128,6 +133,9 @@ func (s *series) open() error {
 		if s.isVoid(b) {
 			b.set, b.sent, b.order = nil, map[string]sentFile{}, nil
 		}
+	}
+	if b.set == nil && s.earlier != nil {
+		return s.settle()
 	}
 	return nil
 }
@@ -203,7 +211,7 @@ func (s *series) advance(ctx context.Context) (next time.Duration, idle bool) {
 	if len(files) == 0 {
 		return time.Hour, len(s.busy) == 0
 	}
-	if s.book.set == nil {
+	if s.book.set == nil || s.book.set.Unclaimed {
 		files = []localFile{{claim: true, claimFor: files[0].name}}
 	} else if len(s.book.sent) == 0 {
 		files = s.pioneer(files)
@@ -351,7 +359,7 @@ func (s *series) fail(o outcome) {
 // renamed moves a series of which nothing was sent yet to other names, when
 // somebody was faster to take these.
 func (s *series) renamed(o outcome) bool {
-	if !isTaken(o.err) || s.book.set == nil || len(s.book.sent) > 0 {
+	if !isTaken(o.err) || s.book.set == nil || len(s.book.sent) > 0 || s.goesOn() {
 		return false
 	}
 	moved := *s.book.set
@@ -368,6 +376,8 @@ func (s *series) turn() {
 	begun := s.names
 	begun.Backup, begun.Why, begun.Take = true, whyBackup(s.turning), 1
 	begun.Target = s.route.backup.String()
+	// What other parts have of the playlists is not there.
+	begun.Alone, begun.Unclaimed = s.earlier != nil || s.continued, s.earlier != nil || s.continued
 	if s.book.set != nil {
 		begun.Base = s.book.set.Base
 	}

@@ -3,6 +3,7 @@ package upload
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -11,6 +12,8 @@ import (
 
 	"tapedeck/recorder"
 )
+
+const nothingRecorded = "nothing was recorded"
 
 // manifestTries bounds how often a series' manifest is tried: the media are safe.
 const manifestTries = 3
@@ -32,9 +35,9 @@ func (s *series) deliver(ctx context.Context, rec recorder.Recording, changes ch
 		_ = tell(func(r *recorder.Series) { r.State, r.Error = recorder.FileRefused, text })
 		return
 	}
-	files, err := s.pending()
-	if err == nil && len(files) == 0 && len(s.book.sent) == 0 && !s.holdsPlaylist() {
-		_ = tell(func(r *recorder.Series) { r.State, r.Size, r.Error = recorder.FileEmpty, 0, "nothing was recorded" })
+	s.final = true
+	if s.empty() && !s.closeEarlier() {
+		_ = tell(func(r *recorder.Series) { r.State, r.Size, r.Error = recorder.FileEmpty, 0, nothingRecorded })
 		return
 	}
 	// Left entries may be many: they share, but none takes all.
@@ -63,11 +66,15 @@ func (s *series) deliver(ctx context.Context, rec recorder.Recording, changes ch
 func (s *series) conclude(ctx context.Context, rec recorder.Recording, before int, changes chan<- change) {
 	state, text := s.state(ctx)
 	manifest := ""
+	arrived := state == recorder.FileDelivered
+	if count, _ := s.book.media(); arrived && s.earlier != nil && count == 0 {
+		state, text = recorder.FileEmpty, nothingRecorded // but an end of what was before
+	}
 	if state == recorder.FileDelivered {
 		s.account(&rec, state, text, before)
 		var note string
 		manifest, note = s.manifest(ctx, rec)
-		text = joinNotes(s.book.set.Why, note)
+		text = joinNotes(joinNotes(s.book.set.Why, s.yielded()), note)
 		if ctx.Err() != nil && note != "" {
 			state = recorder.FilePending
 		}
@@ -83,7 +90,7 @@ func (s *series) conclude(ctx context.Context, rec recorder.Recording, before in
 		s.log.Error("the state of the series cannot be noted; it stays in the spool", zap.Error(err))
 		return
 	}
-	if state == recorder.FileDelivered {
+	if arrived {
 		s.sweep()
 	}
 }
@@ -101,7 +108,7 @@ func (s *series) state(ctx context.Context) (recorder.FileState, string) {
 	case s.waiting() != "":
 		return recorder.FileRefused, s.waiting()
 	case s.book.set == nil:
-		return recorder.FileEmpty, "nothing was recorded"
+		return recorder.FileEmpty, nothingRecorded
 	default:
 		return recorder.FileDelivered, ""
 	}
@@ -110,18 +117,24 @@ func (s *series) state(ctx context.Context) (recorder.FileState, string) {
 // waiting says which playlist names a file that nobody has.
 func (s *series) waiting() string {
 	for _, name := range []string{s.names.Main, s.names.Live} {
-		if name == "" {
+		if name == "" || s.leaves() {
 			continue
 		}
 		text, err := os.ReadFile(s.dir() + "/" + name)
 		if err != nil {
 			continue
 		}
-		if missing := s.missing(localFile{name: name, text: text}); missing != "" {
+		if missing := s.missing(localFile{name: name, text: s.edit(name, text)}); missing != "" {
 			return name + ": names " + missing + ", which the storage does not have"
 		}
 	}
 	return ""
+}
+
+// empty reports whether there is nothing to deliver and nothing was.
+func (s *series) empty() bool {
+	files, err := s.pending()
+	return err == nil && len(files) == 0 && len(s.book.sent) == 0 && !s.holdsPlaylist()
 }
 
 func (s *series) holdsPlaylist() bool {
@@ -175,7 +188,7 @@ type whereabouts struct {
 func (s *series) whereabouts() whereabouts {
 	set, sent := s.book.set, s.book.sent
 	return whereabouts{
-		main: set.name(s.names.Main), mainAt: sent[s.names.Main].Location,
+		main: cmp.Or(sent[s.names.Main].Under, set.name(s.names.Main)), mainAt: sent[s.names.Main].Location,
 		live: set.name(s.names.Live), liveAt: sent[s.names.Live].Location,
 		prefix: set.name(s.names.Prefix), backup: set != nil && set.Backup,
 	}
@@ -183,7 +196,7 @@ func (s *series) whereabouts() whereabouts {
 
 // announce tells of names and locations once they are known, and of each change.
 func (s *series) announce() {
-	if now := s.whereabouts(); s.book.set != nil && now != s.told {
+	if now := s.whereabouts(); s.book.set != nil && !s.book.set.Unclaimed && now != s.told {
 		s.told = now
 		s.onMove()
 	}
@@ -207,6 +220,9 @@ func (s *series) manifest(ctx context.Context, rec recorder.Recording) (location
 	name := cmp.Or(s.names.Main, strings.TrimSuffix(s.names.Prefix, "/"))
 	if s.silent || name == "" {
 		return "", ""
+	}
+	if s.goesOn() { // the earlier part's tells of its own segments
+		name = fmt.Sprintf("%s.part%d", name, rec.Part)
 	}
 	where := s.route.where(s.book.set.Backup)
 	err := s.entry.insist(ctx, func() error {

@@ -33,6 +33,11 @@ type localFile struct {
 // pending lists what is to be sent, the oldest first. What is sent already is
 // removed on the way, for a crash may have come between.
 func (s *series) pending() ([]localFile, error) {
+	if s.earlier != nil {
+		if err := s.collect(); err != nil {
+			return nil, err
+		}
+	}
 	var files []localFile
 	root := s.dir()
 	err := filepath.WalkDir(root, func(at string, d fs.DirEntry, err error) error {
@@ -61,6 +66,9 @@ func (s *series) pending() ([]localFile, error) {
 // look decides on one file.
 func (s *series) look(name string, d fs.DirEntry) (f localFile, wanted bool, _ error) {
 	f = localFile{name: name, mutable: s.replaced || isPlaylist(name)}
+	if isPlaylist(name) && s.leaves() {
+		return f, false, nil
+	}
 	sent, known := s.book.sent[name]
 	if known && !f.mutable {
 		if !s.busy[name] && !s.keeps() {
@@ -104,7 +112,10 @@ func (s *series) read(f localFile) (localFile, bool, error) {
 	if _, err := text.ReadFrom(file); err != nil {
 		return f, false, err
 	}
-	f.text, f.size, f.modified = text.Bytes(), info.Size(), info.ModTime()
+	f.text, f.size, f.modified = s.edit(f.name, text.Bytes()), info.Size(), info.ModTime()
+	if !s.final && isPlaylist(f.name) && bytes.HasSuffix(f.text, []byte(recorder.TagEnd)) {
+		return f, false, nil // who watches must not be told of an end before it is one
+	}
 	return f, f.size > 0 && s.missing(f) == "", nil
 }
 
@@ -114,7 +125,7 @@ func (s *series) missing(f localFile) string {
 		return ""
 	}
 	for _, name := range named(f.name, f.text) {
-		if _, there := s.book.sent[name]; !there {
+		if !s.here(name) {
 			return name
 		}
 	}
@@ -130,6 +141,8 @@ type job struct {
 	store   store
 	journal *journal
 	series  *series // what never changes of it
+	last    bool    // a playlist that may be another's by now: see owner
+	at      string  // where the playlist was so far
 }
 
 func (s *series) job(f localFile, before *failure) job {
@@ -139,6 +152,9 @@ func (s *series) job(f localFile, before *failure) job {
 	}
 	where := s.route.where(j.set != nil && j.set.Backup)
 	j.replace = f.mutable || where.Overwrite
+	sent, known := s.book.sent[f.name]
+	// Where names may be taken over, an older recording's playlist may lie there.
+	j.at, j.last = sent.Location, s.final && isPlaylist(f.name) && (known || s.goesOn() || !where.Overwrite)
 	return j
 }
 
@@ -186,7 +202,7 @@ func (j job) send(ctx context.Context, st store) (sentFile, error) {
 	if err != nil {
 		return sentFile{}, err
 	}
-	sums, err := measure(ctx, file, st.plan(j.size))
+	sums, err := measure(ctx, file, st.plan(max(j.size, int64(len(j.text)))))
 	if err != nil {
 		return sentFile{}, diskFault(err)
 	}
@@ -194,10 +210,19 @@ func (j job) send(ctx context.Context, st store) (sentFile, error) {
 		path: file, name: name, contentType: contentType(j.name), overwrite: j.replace, exact: true,
 		id: j.id(), digest: sums, journal: j.journal,
 	}
+	sent := sentFile{Name: j.name, Size: j.size, Modified: j.modified, SHA256: sums.SHA256, Mutable: j.mutable}
+	if j.last {
+		owner, err := j.owner(ctx, st)
+		if err != nil {
+			return sentFile{}, err
+		}
+		if owner.another {
+			return j.yield(ctx, st, o, sent, owner)
+		}
+	}
 	p, err := st.put(ctx, o)
-	return sentFile{
-		Name: j.name, Location: p.Location, Size: sums.Size, Modified: j.modified, SHA256: sums.SHA256, Mutable: j.mutable,
-	}, err
+	sent.Location = p.Location
+	return sent, err
 }
 
 // id tells the temporary names of the entry's files apart.
@@ -225,6 +250,9 @@ func (j job) claimPlace(ctx context.Context, st store) (*set, error) {
 	where := j.where()
 	claimed := j.names
 	claimed.Target, claimed.Take = where.String(), 1
+	if j.set != nil {
+		claimed.Backup, claimed.Why, claimed.Alone = j.set.Backup, j.set.Why, j.set.Alone
+	}
 	first := []string{j.claimFor}
 	for _, playlist := range []string{claimed.Main, claimed.Live} {
 		if playlist != "" && playlist != j.claimFor {

@@ -1,7 +1,6 @@
 package upload_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -22,9 +21,11 @@ import (
 // studio writes a series as the pipeline does: what is open ends in .part and is
 // renamed when it is closed; a playlist is replaced as a whole.
 type studio struct {
-	t     *testing.T
-	dir   string // of the series in the spool
-	names []string
+	t      *testing.T
+	dir    string // of the series in the spool
+	prefix string
+	list   recorder.MediaPlaylist
+	names  []string
 }
 
 const (
@@ -50,33 +51,33 @@ func (d *deck) hls(job recorder.Job) (recorder.SpoolEntry, *studio) {
 	return e, studioIn(d.t, filepath.Join(e.Task().Dir, recorder.SegmentsDir(0)))
 }
 
-func studioIn(t *testing.T, dir string) *studio { return &studio{t: t, dir: dir} }
+func studioIn(t *testing.T, dir string) *studio {
+	return &studio{t: t, dir: dir, prefix: "talk/seg", list: recorder.MediaPlaylist{Event: true, Target: 4}}
+}
 
 // segment closes one more segment and names it in both playlists.
 func (s *studio) segment(size int) {
 	s.t.Helper()
-	n := len(s.names)
-	name := fmt.Sprintf("talk/seg_%05d.ts", n)
+	n := len(s.list.Entries)
+	name := fmt.Sprintf("%s_%05d.ts", s.prefix, n)
 	s.write(name, noise(uint64(n+1), size))
+	cut := n > 0 && len(s.names) == 0
 	s.names = append(s.names, name)
-	s.playlists("")
+	s.list.Entries = append(s.list.Entries, recorder.PlaylistEntry{
+		Name: path.Base(name), Length: 4 * time.Second, At: time.Unix(1_700_000_000+int64(4*n), 0).UTC(), Cut: cut,
+	})
+	s.playlists()
 }
 
 // end closes the playlists.
-func (s *studio) end() { s.playlists("#EXT-X-ENDLIST\n") }
+func (s *studio) end() {
+	s.list.Ended = true
+	s.playlists()
+}
 
-func (s *studio) playlists(end string) {
-	text := func(names []string) []byte {
-		var b bytes.Buffer
-		b.WriteString("#EXTM3U\n#EXT-X-TARGETDURATION:4\n")
-		for _, n := range names {
-			fmt.Fprintf(&b, "#EXTINF:4.0,\n%s\n", path.Base(n))
-		}
-		b.WriteString(end)
-		return b.Bytes()
-	}
-	s.write(mainList, text(s.names))
-	s.write(liveList, text(s.names[max(0, len(s.names)-5):]))
+func (s *studio) playlists() {
+	s.write(mainList, []byte(s.list.Text()))
+	s.write(liveList, []byte(s.list.Latest().Text()))
 }
 
 func (s *studio) write(name string, data []byte) {

@@ -1,0 +1,186 @@
+package upload
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"tapedeck/recorder"
+)
+
+// rescueSeries says what the storages have of the series of a lost part. Where the job
+// goes on, it gives the playlists to go on in, and marks them: the lost worker must not
+// end them when it comes back. Where the job is concluded (rec.EndReason), nobody
+// goes on in them, and they get their end.
+func (s *Spool) rescueSeries(ctx context.Context, job recorder.Job, rec recorder.Recording, _ map[string]string) (recorder.Recording, []string) {
+	rec = rec.Clone()
+	texts := make([]string, len(rec.Segments))
+	for i := range rec.Segments {
+		r := &rec.Segments[i]
+		if r.State == recorder.FileDelivered || r.State == recorder.FileRefused || i >= len(job.Segments) {
+			continue
+		}
+		l := &lost{spool: s, task: recorder.Task{Job: job, Recording: rec}, i: i, result: r}
+		text, err := l.rescue(ctx)
+		if err != nil {
+			r.State, r.Error = recorder.FilePending, s.scrubber(job).Text(err.Error())
+			s.opts.Log.Warn("a lost worker's playlist is left as it is", zap.String("job", job.ID), zap.String("playlist", r.PlaylistName), zap.String("error", r.Error))
+		}
+		texts[i] = text
+	}
+	for i := range rec.Images {
+		r := &rec.Images[i]
+		if r.State != recorder.FileDelivered && r.State != recorder.FileRefused {
+			r.State, r.Error = recorder.FilePending, fmt.Sprintf("pictures that were not uploaded yet are in the spool of worker %s", rec.Worker)
+		}
+	}
+	return rec, texts
+}
+
+// lost is an HLS stream whose worker is gone.
+type lost struct {
+	spool  *Spool
+	task   recorder.Task
+	i      int
+	result *recorder.SegmentsResult
+	where  Storage
+	store  store
+}
+
+// rescue continues or ends the playlist, and accounts for what it lists.
+func (l *lost) rescue(ctx context.Context) (text string, err error) {
+	r := l.result
+	if stood, found := stands(l.task.Recording.Earlier, l.i); found && r.PlaylistLocation == "" {
+		r.PlaylistName, r.PlaylistLocation, r.Backup = stood.PlaylistName, stood.PlaylistLocation, stood.Backup
+		r.LivePlaylistName, r.LivePlaylistLocation = stood.LivePlaylistName, stood.LivePlaylistLocation
+	}
+	if r.PlaylistLocation == "" {
+		return "", faultf(final, "no playlist had been uploaded; what there is waits in the spool of worker %s", l.task.Recording.Worker)
+	}
+	way := l.spool.route(l.task, l.task.Job.Segments[l.i].Storage, "")
+	l.where = way.where(r.Backup)
+	if l.store, err = way.open(ctx, l.spool.opts, r.Backup); err != nil {
+		return "", err
+	}
+	list, err := l.read(ctx, r.PlaylistName)
+	if err != nil {
+		return "", err
+	}
+	list.Ended = false
+	note := "the end was not uploaded: it is in the spool of worker " + l.task.Recording.Worker
+	if l.task.Recording.EndReason != "" {
+		err = l.end(ctx, list)
+	} else {
+		text = list.Text()
+		err = l.put(ctx, r.PlaylistName, mark(list, l.task.Recording.Part+1))
+		note = "another worker goes on in the playlist; " + note
+	}
+	if err != nil {
+		return "", err
+	}
+	l.account(list, note)
+	return text, nil
+}
+
+// account counts what the storage has of the part: the playlist lists earlier ones too.
+func (l *lost) account(list recorder.MediaPlaylist, note string) {
+	prefix := path.Base(l.task.Recording.SegmentsOf(l.task.Job, l.i).FilenamePrefix) + "_"
+	own := slices.DeleteFunc(slices.Clone(list.Entries), func(e recorder.PlaylistEntry) bool {
+		return !strings.HasPrefix(path.Base(e.Name), prefix)
+	})
+	r := l.result
+	r.State, r.Error = recorder.FileDelivered, note
+	r.SegmentCount, r.Duration = int64(len(own)), int64(recorder.MediaPlaylist{Entries: own}.Length())
+	if len(own) == 0 {
+		r.State, r.Error = recorder.FilePending, "nothing of it was uploaded: what there is waits in the spool of worker "+l.task.Recording.Worker
+		return
+	}
+	last := own[len(own)-1]
+	r.EndedAt = last.At.Add(last.Length).UnixNano()
+}
+
+func (l *lost) read(ctx context.Context, name string) (list recorder.MediaPlaylist, err error) {
+	key, err := l.where.name(name)
+	if err != nil {
+		return list, err
+	}
+	text := ""
+	err = l.spool.insist(ctx, func() (err error) {
+		text, err = readPlaylist(ctx, l.store, key)
+		return err
+	})
+	if err != nil {
+		return list, err
+	}
+	if list, err = recorder.ReadPlaylist(text); err != nil {
+		return list, faultf(final, "%s: %s", name, err)
+	}
+	if len(list.Entries) == 0 {
+		return list, faultf(final, "%s: lists nothing", name)
+	}
+	return list, nil
+}
+
+// end tells players that nothing more comes.
+func (l *lost) end(ctx context.Context, list recorder.MediaPlaylist) error {
+	list.Ended = true
+	if err := l.put(ctx, l.result.PlaylistName, list.Text()); err != nil {
+		return err
+	}
+	if l.result.LivePlaylistLocation == "" {
+		return nil
+	}
+	return l.put(ctx, l.result.LivePlaylistName, list.Latest().Text())
+}
+
+// put replaces a playlist.
+func (l *lost) put(ctx context.Context, name, text string) error {
+	key, err := l.where.name(name)
+	if err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(l.spool.dir, ".rescue-")
+	if err != nil {
+		return diskFault(err)
+	}
+	defer os.Remove(file.Name()) //nolint:errcheck // a few bytes
+	_, err = file.WriteString(text)
+	if closed := file.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return diskFault(err)
+	}
+	sums, err := measure(ctx, file.Name(), l.store.plan(int64(len(text))))
+	if err != nil {
+		return diskFault(err)
+	}
+	return l.spool.insist(ctx, func() error {
+		_, err := l.store.put(ctx, &object{
+			path: file.Name(), name: key, contentType: contentType(name), overwrite: true, exact: true,
+			id: filepath.Base(file.Name()), digest: sums, journal: &journal{},
+		})
+		return err
+	})
+}
+
+// rescueTries bounds how often each request of a rescue is tried: the next part waits.
+const rescueTries = 3
+
+// insist tries a few times, unless it is refused.
+func (s *Spool) insist(ctx context.Context, do func() error) error {
+	pause := s.opts.backoff()
+	for try := 1; ; try++ {
+		err := do()
+		if err == nil || try >= rescueTries || ctx.Err() != nil || classOf(err) == denied || classOf(err) == final {
+			return err
+		}
+		sleep(ctx, pause.NextBackOff())
+	}
+}
