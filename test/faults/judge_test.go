@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -92,6 +93,9 @@ func (s *stage) judgeEnd(rec recorder.Recording) {
 	if !slices.Contains(ends, rec.EndReason) {
 		s.Errorf("the job ended as %s %s, not as %v", rec.Status, rec.EndReason, ends)
 	}
+	if rec.EndReason == recorder.EndStopped && rec.Status != recorder.StatusComplete {
+		s.Errorf("the job was stopped and ended as %s: %v", rec.Status, rec.Error)
+	}
 	messages, err := s.client.XRange(s.Context(), "{tapedeck}:events", "-", "+").Result()
 	require.NoError(s, err)
 	n := 0
@@ -138,8 +142,8 @@ func (s *stage) judgeMedia(v *verdict) {
 	v.kept = within(v.stored, from, to)
 	all := append(slices.Clone(v.stored), spooled...)
 	v.spooled = within(all, from, to) - v.kept
-	v.lost = missing(pictures(all), from, to, usualPicture)
-	v.lostSound = missing(beeps(all), from, to, usualBeep)
+	v.lost = missing(pictures(all), from, to, everyPicture, usualPicture)
+	v.lostSound = missing(beeps(all), from, to, everyBeep, usualBeep)
 	bound := max(s.row.bound, 10*time.Second)
 	if v.lost > bound || v.lostSound > bound {
 		s.Errorf("lost: %.1f s of picture, %.1f s of sound; at most %.0f s may be", v.lost.Seconds(), v.lostSound.Seconds(), bound.Seconds())
@@ -190,8 +194,16 @@ func (s *stage) endNodes() {
 		}
 	}
 	for _, n := range []*node{s.w1, s.w2} {
-		if n.cmd != nil {
-			n.ended(30 * time.Second)
+		if n.cmd == nil {
+			continue
+		}
+		n.ended(30 * time.Second)
+		log, err := os.ReadFile(filepath.Join(s.logs, n.id+".log"))
+		require.NoError(s, err)
+		for _, bad := range []string{"panic:", "SIGSEGV", "DATA RACE"} {
+			if bytes.Contains(log, []byte(bad)) {
+				s.Errorf("%s: %s, see %s.log", n.id, bad, n.id)
+			}
 		}
 	}
 }

@@ -51,9 +51,9 @@ func readTake(t testing.TB, name, path string, bytes int) take {
 	return f
 }
 
-// missing sums what no picture or beep was recorded of between two moments. A gap
-// counts, all of it, from what is longer than usual.
-func missing(at []time.Duration, from, to, usual time.Duration) (lost time.Duration) {
+// missing sums what was not recorded between two moments, by what there is every so
+// often. A gap counts from what is longer than usual.
+func missing(at []time.Duration, from, to, every, usual time.Duration) (lost time.Duration) {
 	points := []time.Duration{from}
 	for _, p := range slices.Sorted(slices.Values(at)) {
 		if p > from && p < to {
@@ -63,13 +63,15 @@ func missing(at []time.Duration, from, to, usual time.Duration) (lost time.Durat
 	points = append(points, to)
 	for i := 1; i < len(points); i++ {
 		if gap := points[i] - points[i-1]; gap > usual {
-			lost += gap
+			lost += gap - every
 		}
 	}
 	return lost
 }
 
 const (
+	everyPicture = time.Second / fps
+	everyBeep    = time.Second
 	// usualPicture is what a busy machine's page may stand still for.
 	usualPicture = 400 * time.Millisecond
 	// usualBeep is the most between two beeps, one of which a second is to be heard;

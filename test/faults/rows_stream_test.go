@@ -86,7 +86,7 @@ func (s *stage) judgeStream(away time.Duration) {
 	for _, file := range s.rtmp.Recorded(streamKey) {
 		takes = append(takes, readTake(s, "stream", file, 0))
 	}
-	lost := missing(pictures(takes), s.began.Sub(s.base), s.stopped.Sub(s.base), usualPicture)
+	lost := missing(pictures(takes), s.began.Sub(s.base), s.stopped.Sub(s.base), everyPicture, usualPicture)
 	s.remark("stream: %d publications, %.1f s lost, %d retries", len(takes), lost.Seconds(), rec.Streams[0].Retries)
 	if lost > away+10*time.Second {
 		s.Errorf("the stream lost %.1f s", lost.Seconds())

@@ -69,7 +69,7 @@ otherwise the job is stopped after about 24 s, and everything that was broken is
 - **left**: processes, X displays, spool entries, open multipart uploads, objects that the job's result does not name.
 
 A row fails when more than 10 s are lost (but for rows that say why), when the job has no end or another one than
-the fault explains, and when anything is left.
+the fault explains, when a worker panics, and when anything is left.
 
 `
 
