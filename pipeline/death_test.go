@@ -73,24 +73,19 @@ func TestNoDisplay(t *testing.T) {
 }
 
 func TestDiskFull(t *testing.T) {
-	r := newRig(t)
-	small := filepath.Join(r.dir, "small")
-	require.NoError(t, os.Mkdir(small, 0o755))
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", small).CombinedOutput(); err != nil {
-		t.Skipf("no tmpfs here: %s", out)
-	}
-	t.Cleanup(func() { _ = exec.Command("umount", small).Run() })
-	full := recorder.Output{ID: "full", Kind: recorder.KindFile, Path: filepath.Join(small, "a.mp4")}
-	good := r.file("a.mp4")
-	spec := r.spec(full, good)
-	k := record(t, spec, pipeline.Options{})
-	k.begin()
-	err := k.wait()
-	require.Equal(t, recorder.CodePipeline, recorder.CodeOf(err))
-	t.Log(err)
-	probe(t, good.Path)
-	require.False(t, k.Snapshot().Files[0].Final)
-	require.NotEmpty(t, probeLoosely(t, full.Path).Streams, "what fitted plays")
+	onSmallDisk(t, "512k", func(t *testing.T, small string) {
+		r := newRig(t)
+		full := recorder.Output{ID: "full", Kind: recorder.KindFile, Path: filepath.Join(small, "a.mp4")}
+		good := r.file("a.mp4")
+		k := record(t, r.spec(full, good), pipeline.Options{})
+		k.begin()
+		err := k.wait()
+		require.Equal(t, recorder.CodePipeline, recorder.CodeOf(err))
+		t.Log(err)
+		probe(t, good.Path)
+		require.False(t, k.Snapshot().Files[0].Final)
+		require.NotEmpty(t, probeLoosely(t, full.Path).Streams, "what fitted plays")
+	})
 }
 
 // TestMain lets the test binary be a recorder that is killed.
