@@ -57,7 +57,7 @@ test-rooms: setup tools compile ## Record rooms a minute long in each layout: on
 .PHONY: test-faults
 test-faults: setup tools compile ## Break one thing after the other while recording, and write docs/faults.md
 	TAPEDECK_LONG=1 TAPEDECK_BIN=$(BIN) TAPEDECK_FAULTS_COMMAND='make $@' TAPEDECK_FAULTS_TABLE=$(CURDIR)/docs/faults.md \
-		go test -count=1 -timeout 25m -parallel 3 -v -run '^TestFaults$$' ./test/faults
+		go test -count=1 -timeout 25m -parallel 2 -v -run '^TestFaults$$' ./test/faults
 
 .PHONY: lint
 lint: setup-lint $(TOOLS)/golangci-lint lint-run ## Run golangci-lint and shellcheck
