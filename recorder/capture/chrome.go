@@ -75,6 +75,7 @@ func (s *Session) startChrome(ctx context.Context, handle func(*cdproto.Message)
 	if err := s.awaitAnswer(ctx, c); err != nil {
 		c.signal(syscall.SIGKILL)
 		<-c.done
+		<-c.mourned
 		_ = c.devtools.close()
 		return nil, err
 	}

@@ -11,10 +11,10 @@ import (
 // deaths knows what of a session is gone. A browser's death is forgotten when
 // there is another browser; a display's or a sound server's is for good.
 type deaths struct {
-	mu    sync.Mutex
-	why   *recorder.Error // nil while everything lives
-	final bool
-	told  chan struct{} // closed with why
+	mu   sync.Mutex
+	why  *recorder.Error // nil while everything lives
+	last bool            // not the browser alone
+	told chan struct{}   // closed with why
 }
 
 func newDeaths() *deaths { return &deaths{told: make(chan struct{})} }
@@ -24,15 +24,15 @@ func newDeaths() *deaths { return &deaths{told: make(chan struct{})} }
 func (d *deaths) die(reason recorder.EndReason, message string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	final := reason != recorder.EndBrowserDied
-	if d.why != nil && (d.final || !final) {
+	last := reason != recorder.EndBrowserDied
+	if d.why != nil && (d.last || !last) {
 		return
 	}
 	if d.why == nil {
 		close(d.told)
 	}
 	d.why = &recorder.Error{Code: recorder.CodeSessionDied, Message: message, Err: recorder.Died(reason)}
-	d.final = final
+	d.last = last
 }
 
 // forget makes room for another browser, or says why there can be none.
@@ -40,10 +40,20 @@ func (d *deaths) forget() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case d.final:
+	case d.last:
 		return d.why
 	case d.why != nil:
 		d.why, d.told = nil, make(chan struct{})
+	}
+	return nil
+}
+
+// final gives the death that nothing can be revived after, or nil.
+func (d *deaths) final() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.last {
+		return d.why
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -60,6 +61,12 @@ func TestVisibleBrowser(t *testing.T) {
 		"-i", in.PulseSource, "-t", "3", file).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	assert.GreaterOrEqual(t, len(recordertest.BeepOnsets(t, file)), 2, "it plays to the user")
+
+	require.NoError(t, syscall.Kill(s.Pids()["Chrome"], syscall.SIGKILL))
+	require.ErrorIs(t, s.Wait(within(t), recorder.MarkerEnd), recorder.ErrSessionDied)
+	require.NoError(t, s.Revive(within(t)))
+	startPage(t, s, page.URL+"/size")
+	assert.Equal(t, 2, strings.Count(consoleOf(t, s), "size: 1280x720"), "another browser has the size as well")
 
 	processes := recordertest.Processes(t, s.Dir())
 	assert.NotContains(t, recordertest.CommandLines(processes), "kiosk")

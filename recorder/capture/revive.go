@@ -26,6 +26,9 @@ func (s *Session) Revive(ctx context.Context) error {
 	defer s.closeCancels(cancel)()
 
 	began := time.Now()
+	if err := s.deaths.final(); err != nil {
+		return err
+	}
 	s.veil()
 	s.buryBrowser()
 	if err := s.deaths.forget(); err != nil {
@@ -86,7 +89,10 @@ func (s *Session) restartBrowser(ctx context.Context) error {
 		return recorder.Errorf(recorder.CodeUnavailable, "making room for another browser: %w", err)
 	}
 	if s.desktop != nil {
-		return errors.Join(s.startBrowser(ctx), s.fitWindow(ctx))
+		if err := s.startBrowser(ctx); err != nil {
+			return err
+		}
+		return s.fitWindow(ctx)
 	}
 	usher, err := s.x.usher(ctx, s.screen)
 	if err != nil {

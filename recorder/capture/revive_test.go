@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -38,18 +40,7 @@ func TestBrowserIsRevivedBehindItsLastPicture(t *testing.T) {
 	strays := recordertest.Processes(t, s.Dir())
 	in := s.Inputs()
 
-	file, grabbed := filepath.Join(t.TempDir(), "death.ts"), make(chan struct{})
-	go func() {
-		defer close(grabbed)
-		grab(t, s, "-video_size", "1280x720", "-i", in.Display, "-t", "7", "-c:v", "libx264", "-preset", "ultrafast",
-			"-tune", "zerolatency", "-flush_packets", "1", file)
-	}()
-	recordertest.AwaitNone(t, patience, func() []string {
-		if info, err := os.Stat(file); err == nil && info.Size() > 50_000 {
-			return nil
-		}
-		return []string{"the first frames"}
-	})
+	file, stop := filmOn(t, s)
 	began := time.Now()
 	require.NoError(t, syscall.Kill(first["Chrome"], syscall.SIGKILL))
 	assert.Equal(t, recorder.EndBrowserDied, died(t, s.Wait(within(t, notice), recorder.MarkerEnd)))
@@ -59,7 +50,8 @@ func TestBrowserIsRevivedBehindItsLastPicture(t *testing.T) {
 	require.ErrorIs(t, s.Wait(within(t, 100*time.Millisecond), recorder.MarkerStart), context.DeadlineExceeded, "its marker is forgotten")
 	startPage(t, s, page.URL+"/barcode")
 	t.Logf("started after %s", time.Since(began))
-	<-grabbed
+	awaitGrowth(t, file, 100_000)
+	stop()
 
 	lives, last := 0, 1<<30
 	for i, f := range recordertest.ReadBarcodes(t, file) {
@@ -77,6 +69,40 @@ func TestBrowserIsRevivedBehindItsLastPicture(t *testing.T) {
 	for _, p := range recordertest.Living(strays)() {
 		assert.Contains(t, []int{first["Xvfb"], first["PulseAudio"]}, p.PID, "of the first browser: %s", p)
 	}
+}
+
+// filmOn grabs the display from when it returns until stop.
+func filmOn(t *testing.T, s *capture.Session) (file string, stop func()) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "film.ts")
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", strings.Fields("-nostdin -loglevel error -y -f x11grab -draw_mouse 0 -framerate 60"+
+		" -video_size 1280x720 -i "+s.Inputs().Display+" -c:v libx264 -preset ultrafast -tune zerolatency -flush_packets 1 "+file)...)
+	cmd.Env = append(os.Environ(), "XAUTHORITY="+s.Inputs().XAuthority)
+	require.NoError(t, cmd.Start())
+	awaitGrowth(t, file, 50_000)
+	return file, func() {
+		require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		_ = cmd.Wait() // it says that it was interrupted
+	}
+}
+
+// awaitGrowth waits until a file is longer than now by so many bytes.
+func awaitGrowth(t *testing.T, file string, by int64) {
+	t.Helper()
+	size := func() int64 {
+		info, err := os.Stat(file)
+		if err != nil {
+			return 0
+		}
+		return info.Size()
+	}
+	from := size()
+	recordertest.AwaitNone(t, patience, func() []string {
+		if size() >= from+by {
+			return nil
+		}
+		return []string{"the next frames"}
+	})
 }
 
 func TestRevivedBrowserIsAsGoodAsNew(t *testing.T) {
