@@ -44,7 +44,7 @@ func sequelOf(rec Recording) sequel {
 // the only place that decides between complete, failed, aborted and limit_reached. A
 // last part that never began leaves the job to the one before it.
 func Conclude(rec Recording) Recording {
-	rec = rec.unlessBegun()
+	rec = rec.unlessBegun().unpaused()
 	undelivered, missing := firstUndelivered(rec), firstMissing(rec)
 	switch {
 	case rec.Error == nil && undelivered != nil && *undelivered.state == FileEmpty:

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -46,6 +47,15 @@ func (r Recording) endOf(start time.Time, length time.Duration) int64 {
 		}
 	}
 	return at
+}
+
+// unpaused ends the pause that a job was over in.
+func (r Recording) unpaused() Recording {
+	if r.Paused() && r.EndedAt != 0 {
+		r.Pauses = slices.Clone(r.Pauses)
+		r.Pauses[len(r.Pauses)-1].End = r.EndedAt
+	}
+	return r
 }
 
 func both(a, b func()) func() {

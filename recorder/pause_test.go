@@ -67,3 +67,12 @@ func TestPauseOverParts(t *testing.T) {
 		require.Equal(t, recorder.EndSignal, s.end().EndReason)
 	})
 }
+
+func TestPauseEndsWithTheJob(t *testing.T) {
+	rec := recorder.Recording{EndedAt: 9, StartedAt: 1, Pauses: []recorder.Span{{Start: 3}}}
+	ended := recorder.Conclude(rec)
+	assert.Equal(t, []recorder.Span{{Start: 3, End: 9}}, ended.Pauses)
+	assert.True(t, rec.Paused(), "of another owner")
+	lost := recorder.ConcludeLost(recorder.Recording{StartedAt: 1, Pauses: rec.Pauses}, &recorder.Error{Code: recorder.CodeWorkerLost}, recorder.EndWorkerLost, 8)
+	assert.Equal(t, []recorder.Span{{Start: 3, End: 8}}, lost.Pauses)
+}
