@@ -25,6 +25,8 @@ type S3Proxy struct {
 	mu    sync.Mutex
 	fault func(n int, r *http.Request) S3Fault
 	seen  []S3Request
+	rate  int64     // of all bodies together
+	free  time.Time // when the line is
 }
 
 // S3Fault is what happens to one request. The zero value lets it pass.
@@ -94,6 +96,14 @@ func (p *S3Proxy) Fault(f func(n int, r *http.Request) S3Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fault = f
+}
+
+// Limit makes the line carry so many bytes a second from now on, all requests
+// together; 0 is no limit.
+func (p *S3Proxy) Limit(rate int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rate, p.free = rate, time.Now()
 }
 
 // Requests gives what passed so far.
@@ -167,6 +177,17 @@ func (p *S3Proxy) passed(n int, bytes int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seen[n].Sent += bytes
+	if p.rate == 0 {
+		return
+	}
+	if now := time.Now(); p.free.Before(now) {
+		p.free = now
+	}
+	p.free = p.free.Add(time.Duration(bytes) * time.Second / time.Duration(p.rate))
+	wait := time.Until(p.free)
+	p.mu.Unlock()
+	time.Sleep(wait)
+	p.mu.Lock()
 }
 
 func (p *S3Proxy) answered(n, status int) {

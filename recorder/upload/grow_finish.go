@@ -35,6 +35,7 @@ func (g *growth) finish(ctx context.Context, o *object) (placed, error) {
 	if err != nil {
 		return placed{}, diskFault(err)
 	}
+	g.look() // for what the notes tell of the rest
 	reading := g.measure()
 	key, id := g.j.Name, g.j.UploadID
 	if err := g.sendRest(ctx, f, info.Size()); err != nil {

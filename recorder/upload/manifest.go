@@ -26,11 +26,26 @@ type Manifest struct {
 	EndReason recorder.EndReason `json:"end_reason,omitempty"`
 	// Part is more than 1 when another worker recorded on after a death.
 	Part int `json:"part,omitempty"`
+	// Earlier are the parts of the job that were recorded before this one, oldest first.
+	Earlier []ManifestEarlier `json:"earlier_parts,omitempty"`
+	// Pauses are what clients left out, Incidents what went wrong and was lived through.
+	Pauses    []recorder.Span     `json:"pauses,omitempty"`
+	Incidents []recorder.Incident `json:"incidents,omitempty"`
 	// What the manifest lies beside: one output, or all of the job.
 	Files     []ManifestFile     `json:"files,omitempty"`
 	Playlists []ManifestPlaylist `json:"playlists,omitempty"`
 	Images    []ManifestPart     `json:"images,omitempty"`
 	Metadata  map[string]string  `json:"metadata,omitempty"`
+}
+
+// ManifestEarlier is an earlier part of the same job, which has manifests of its own.
+type ManifestEarlier struct {
+	Part int `json:"part"`
+	// StartedAt and EndedAt span the media, ns since the Unix epoch.
+	StartedAt int64              `json:"started_at,omitempty"`
+	EndedAt   int64              `json:"ended_at,omitempty"`
+	EndReason recorder.EndReason `json:"end_reason,omitempty"` // why it is not the last part
+	Files     []ManifestFile     `json:"files,omitempty"`
 }
 
 // ManifestPlaylist is an HLS stream.
@@ -67,10 +82,19 @@ type ManifestFile struct {
 
 // manifestOf says what is known of a recording; span is that of the output.
 func manifestOf(rec recorder.Recording, startedAt, endedAt int64) Manifest {
+	var earlier []ManifestEarlier
+	for _, p := range rec.Earlier {
+		e := ManifestEarlier{Part: p.Part, StartedAt: p.StartedAt, EndedAt: p.EndedAt, EndReason: p.EndReason}
+		for _, f := range p.Files {
+			e.Files = append(e.Files, manifestFile(f))
+		}
+		earlier = append(earlier, e)
+	}
 	return Manifest{
 		EgressID: rec.ID, RoomID: cmp.Or(rec.RoomID, rec.Metadata["room_id"], rec.RoomName), RoomName: rec.RoomName, URL: rec.URL,
 		Layout: rec.Layout, StartedAt: cmp.Or(startedAt, rec.StartedAt), EndedAt: cmp.Or(endedAt, rec.EndedAt),
 		EndReason: rec.EndReason, Part: rec.Part, Metadata: rec.Metadata,
+		Earlier: earlier, Pauses: rec.Pauses, Incidents: rec.Incidents,
 	}
 }
 

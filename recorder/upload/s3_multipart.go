@@ -199,10 +199,37 @@ func (s *s3Store) sendPiece(ctx context.Context, key, id string, from io.ReaderA
 	return etag, nil
 }
 
+// complete makes an object of the parts that the journal has.
 func (s *s3Store) complete(ctx context.Context, key, id string, o *object, replace bool) (sent, error) {
+	etags := make([]string, len(o.digest.Parts))
+	for n := range etags {
+		etags[n] = o.journal.Parts[n+1]
+	}
+	got, err := s.completeOf(ctx, key, id, etags, replace, o.journal.Grown != nil)
+	switch {
+	case err == nil:
+		o.journal.update(func(p *progress) { p.drop() })
+	case errors.Is(err, errTaken):
+		s.discard(ctx, o.journal.progress)
+		o.journal.update(func(p *progress) { p.drop() })
+	case codeOf(err) == noSuchUpload, codeOf(err) == "InvalidPart", codeOf(err) == "InvalidPartOrder":
+		// Done by a try whose answer was lost, which the next look at the key tells;
+		// or the server lost parts, and all begins anew.
+		o.journal.update(func(p *progress) {
+			p.drop()
+			p.Fenced = p.Fenced || (p.Grown != nil && codeOf(err) == noSuchUpload)
+		})
+		err = &fault{class: passing, text: err.Error(), cause: err}
+	}
+	return got, err
+}
+
+// completeOf makes an object of parts, the first one first. late says that nobody
+// looked at the key for long; that matters where writes know no conditions.
+func (s *s3Store) completeOf(ctx context.Context, key, id string, etags []string, replace, late bool) (sent, error) {
 	var parts []types.CompletedPart
-	for n := 1; n <= len(o.digest.Parts); n++ {
-		parts = append(parts, types.CompletedPart{PartNumber: aws.Int32(int32(n)), ETag: aws.String(`"` + o.journal.Parts[n] + `"`)})
+	for n, etag := range etags {
+		parts = append(parts, types.CompletedPart{PartNumber: aws.Int32(int32(n + 1)), ETag: aws.String(`"` + etag + `"`)}) //nolint:gosec // 10,000 at most
 	}
 	in := &s3.CompleteMultipartUploadInput{
 		Bucket: &s.conf.Bucket, Key: &key, UploadId: &id, IfNoneMatch: unless(replace),
@@ -210,40 +237,18 @@ func (s *s3Store) complete(ctx context.Context, key, id string, o *object, repla
 	}
 	out, err := s.client.CompleteMultipartUpload(ctx, in)
 	if err != nil && !replace && conditionUnknown(err) {
-		if o.journal.Grown != nil { // the last look at the name was hours ago
+		if late {
 			if taken, err := s.has(ctx, key); err == nil && taken {
-				return sent{}, s.lose(ctx, o, &fault{class: passing, text: s.location(key) + ": " + errTaken.Error(), cause: errTaken})
+				return sent{}, &fault{class: passing, text: s.location(key) + ": " + errTaken.Error(), cause: errTaken}
 			}
 		}
 		in.IfNoneMatch = nil
 		out, err = s.client.CompleteMultipartUpload(ctx, in)
 	}
 	if err != nil {
-		f := s.fault(ctx, key, err)
-		switch {
-		case errors.Is(f, errTaken):
-			return sent{}, s.lose(ctx, o, f)
-		case codeOf(err) == noSuchUpload, codeOf(err) == "InvalidPart", codeOf(err) == "InvalidPartOrder":
-			// Done by a try whose answer was lost, which the next look at the key tells;
-			// or the server lost parts, and all begins anew.
-			f.class = passing
-			o.journal.update(func(p *progress) {
-				p.drop()
-				p.Fenced = p.Fenced || (p.Grown != nil && codeOf(err) == noSuchUpload)
-			})
-		}
-		return sent{}, f
+		return sent{}, s.fault(ctx, key, err)
 	}
-	o.journal.update(func(p *progress) { p.drop() })
 	return sent{true, strings.Trim(aws.ToString(out.ETag), `"`), encryptedETag(string(out.ServerSideEncryption))}, nil
-}
-
-// lose drops an upload whose name somebody else got first.
-func (s *s3Store) lose(ctx context.Context, o *object, why *fault) error {
-	s.discard(ctx, o.journal.progress)
-	why.class = passing
-	o.journal.update(func(p *progress) { p.drop() })
-	return why
 }
 
 // discard aborts a multipart upload, so that nobody pays for its parts. It is a

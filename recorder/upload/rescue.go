@@ -1,0 +1,297 @@
+package upload
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"go.uber.org/zap"
+
+	"tapedeck/recorder"
+)
+
+var _ recorder.Rescuer = (*Spool)(nil)
+
+// completionTries bounds how often a storage is asked to complete a lost worker's upload:
+// whoever takes the job over wants to record on.
+const completionTries = 4
+
+// Rescue implements recorder.Rescuer. The storage itself is the fence: an upload can
+// be completed once. If the lost worker is faster, its object is what is found.
+func (s *Spool) Rescue(ctx context.Context, job recorder.Job, rec recorder.Recording, notes map[string]string) (recorder.Recording, []string) {
+	rec = rec.Clone()
+	var files sync.WaitGroup
+	for p := range rec.Earlier {
+		e := &rec.Earlier[p]
+		of := rec
+		of.Part, of.Worker, of.Files = e.Part, e.Worker, e.Files
+		of.StartedAt, of.EndedAt, of.EndReason = e.StartedAt, e.EndedAt, e.EndReason
+		s.rescueFiles(ctx, &files, job, of, notes)
+	}
+	s.rescueFiles(ctx, &files, job, rec, notes)
+	files.Wait()
+	return s.rescueSeries(ctx, job, rec, notes)
+}
+
+// rescueFiles rescues the files of one part of a recording, in place.
+func (s *Spool) rescueFiles(ctx context.Context, work *sync.WaitGroup, job recorder.Job, rec recorder.Recording, notes map[string]string) {
+	for i := range rec.Files {
+		switch rec.Files[i].State {
+		case recorder.FileDelivered, recorder.FileRefused, recorder.FileEmpty:
+			continue
+		default:
+		}
+		w := &wreck{spool: s, job: job, rec: rec, i: i, file: &rec.Files[i], scrub: s.scrubber(job), parts: map[int]partNote{}}
+		w.read(notes)
+		work.Go(func() { w.rescue(ctx) })
+	}
+}
+
+// wreck is a file whose worker is gone.
+type wreck struct {
+	spool *Spool
+	job   recorder.Job
+	rec   recorder.Recording
+	i     int
+	file  *recorder.FileResult
+	scrub recorder.Scrubber
+	note  fileNote
+	parts map[int]partNote // as noted
+}
+
+// read takes what was noted of the file's last upload.
+func (w *wreck) read(notes map[string]string) {
+	name := fmt.Sprintf("%d/file-%d", max(w.rec.Part, 1), w.i)
+	if json.Unmarshal([]byte(notes[name]), &w.note) != nil {
+		w.note = fileNote{}
+	}
+	mark := uploadMark(w.note.UploadID)
+	for n := 1; ; n++ {
+		text, noted := notes[fmt.Sprintf("%s.%d", name, n)]
+		var p partNote
+		if !noted && n > 10_000 {
+			return
+		}
+		if noted && json.Unmarshal([]byte(text), &p) == nil && p.Upload == mark {
+			w.parts[n] = p
+		}
+	}
+}
+
+// rescue completes the upload, or says where the file is.
+func (w *wreck) rescue(ctx context.Context) {
+	pause := w.spool.opts.backoff()
+	for try := 1; ; try++ {
+		err := w.try(ctx)
+		if err == nil {
+			return
+		}
+		w.file.State = recorder.FilePending
+		w.file.Error = joinNotes(fmt.Sprintf("the file is in the spool of worker %s", cmp.Or(w.rec.Worker, "that is lost")), w.scrub.Text(err.Error()))
+		w.spool.opts.Log.Warn("the upload of a lost worker is not completed", zap.String("job", w.job.ID), zap.String("file", w.file.Filename), zap.String("error", w.file.Error))
+		if classOf(err) == final || try >= completionTries || ctx.Err() != nil {
+			return
+		}
+		sleep(ctx, pause.NextBackOff())
+	}
+}
+
+func (w *wreck) try(ctx context.Context) error {
+	if w.note.UploadID == "" {
+		return faultf(final, "nothing of it had been uploaded")
+	}
+	task := recorder.Task{Job: w.job, Recording: w.rec}
+	var out recorder.FileOutput
+	if w.i < len(w.job.Files) {
+		out = w.job.Files[w.i]
+	}
+	where := w.spool.route(task, out.Storage, out.UploadURL).where(w.note.Backup)
+	if where.S3 == nil {
+		return faultf(final, "this worker does not know its storage")
+	}
+	st, err := newS3Store(ctx, w.spool.opts, *where.S3)
+	if err != nil {
+		return err
+	}
+	if st.target() != w.note.Target {
+		return faultf(final, "this worker has another storage")
+	}
+	salvaged, err := w.salvage(ctx, st, where.Overwrite)
+	if err != nil {
+		return err
+	}
+	w.delivered(st, salvaged)
+	w.manifest(ctx, st, where)
+	return nil
+}
+
+// salvaged is the object that a rescue found or made.
+type salvaged struct {
+	size  int64
+	whole bool // nothing is missing
+	media time.Duration
+}
+
+// salvage completes the upload from what the storage lists, or where it may not be
+// asked from what was noted.
+func (w *wreck) salvage(ctx context.Context, st *s3Store, overwrite bool) (salvaged, error) {
+	there, err := st.listed(ctx, w.note.Key, w.note.UploadID)
+	switch {
+	case codeOf(err) == noSuchUpload:
+		return w.found(ctx, st)
+	case errors.Is(err, errUnlisted):
+		there = map[int]listedPart{}
+		for n, p := range w.parts {
+			there[n] = listedPart{p.ETag, p.Size}
+		}
+	case err != nil:
+		return salvaged{}, err
+	}
+	got, etags := w.prefix(there)
+	if len(etags) == 0 {
+		return salvaged{}, faultf(final, "nothing of it had been uploaded")
+	}
+	_, err = st.completeOf(ctx, w.note.Key, w.note.UploadID, etags, overwrite, true)
+	if f := w.note.Final; codeOf(err) == "InvalidPart" && f != nil && !strings.EqualFold(etags[0], f.Head) {
+		etags[0] = f.Head // which was sent, and not noted any more
+		got.whole = len(etags) == f.Parts
+		_, err = st.completeOf(ctx, w.note.Key, w.note.UploadID, etags, overwrite, true)
+	}
+	switch {
+	case codeOf(err) == noSuchUpload:
+		return w.found(ctx, st)
+	case errors.Is(err, errTaken):
+		if head, err := st.headOf(ctx, w.note.Key); err == nil && head.etag == compositeETag(etags) {
+			return got, nil // by ourselves: SDKs repeat a request whose answer was lost
+		}
+		return salvaged{}, &fault{class: final, text: err.Error(), remedy: "what was uploaded waits there as an upload in parts that nobody completed"}
+	case err != nil:
+		return salvaged{}, err
+	}
+	return got, nil
+}
+
+// prefix gives the parts up to the first that is missing. The header's part is sent
+// last: if it is another than was noted, or what was announced, none is missing.
+func (w *wreck) prefix(there map[int]listedPart) (got salvaged, etags []string) {
+	for n := 1; ; n++ {
+		p, ok := there[n]
+		_, full := partSpan(w.note.PartSize, n)
+		if !ok || p.size > full {
+			break
+		}
+		etags = append(etags, p.etag)
+		got.size += p.size
+		got.media = max(got.media, time.Duration(w.parts[n].Media))
+		if p.size < full {
+			break // the file ends here
+		}
+	}
+	if len(etags) == 0 {
+		return got, nil
+	}
+	noted, known := w.parts[1]
+	got.whole = known && noted.ETag != etags[0]
+	if f := w.note.Final; f != nil {
+		got.whole = got.whole || (len(etags) == f.Parts && got.size == f.Size && strings.EqualFold(etags[0], f.Head))
+	}
+	return got, etags
+}
+
+// found looks at the object that the lost worker, or an earlier rescue, completed.
+func (w *wreck) found(ctx context.Context, st *s3Store) (salvaged, error) {
+	head, err := st.headOf(ctx, w.note.Key)
+	if err != nil {
+		return salvaged{}, err
+	}
+	const skew = 5 * time.Minute
+	if !head.there || head.modified.Before(time.Unix(0, w.note.StartedAt).Add(-skew)) {
+		return salvaged{}, faultf(final, "its upload was removed from the storage")
+	}
+	got := salvaged{size: head.size}
+	if f := w.note.Final; f != nil && f.Size == head.size {
+		got.whole = strings.EqualFold(f.ETag, head.etag) || !isMD5(strings.SplitN(head.etag, "-", 2)[0])
+	}
+	for n, below := 1, int64(0); w.parts[n].Size > 0; n++ {
+		if below += w.parts[n].Size; below > head.size {
+			break
+		}
+		got.media = max(got.media, time.Duration(w.parts[n].Media))
+	}
+	return got, nil
+}
+
+// delivered fills the result.
+func (w *wreck) delivered(st *s3Store, got salvaged) {
+	f := w.file
+	length := int64(got.media)
+	switch {
+	case got.whole:
+		length = max(length, f.Duration)
+	case length == 0 && f.Size > got.size: // nobody noted it: as much of the time as of the bytes
+		length = int64(float64(f.Duration) * float64(got.size) / float64(f.Size))
+	case length == 0:
+		length = f.Duration
+	}
+	missing := time.Duration(f.Duration - length).Round(time.Second)
+	f.State, f.Size, f.Duration, f.Partial = recorder.FileDelivered, got.size, length, !got.whole
+	f.Location, f.Filename, f.Backup, f.SHA256, f.Error = st.location(w.note.Key), w.note.Filename, w.note.Backup, "", ""
+	if f.StartedAt != 0 {
+		f.EndedAt = f.StartedAt + length
+	}
+	if f.Partial {
+		f.Error = fmt.Sprintf("completed for worker %s, which was lost", cmp.Or(w.rec.Worker, "(unknown)"))
+		if missing > 0 {
+			f.Error += fmt.Sprintf("; the last %s are in its spool", missing)
+		}
+	}
+	w.spool.opts.Log.Info("the upload of a lost worker is completed", zap.String("job", w.job.ID), zap.String("file", f.Filename),
+		zap.Int64("size", f.Size), zap.Bool("partial", f.Partial))
+}
+
+// manifest stores <file>.json beside the file: libraries find it by that.
+func (w *wreck) manifest(ctx context.Context, st *s3Store, where Storage) {
+	if w.i < len(w.job.Files) && w.job.Files[w.i].DisableManifest {
+		return
+	}
+	dir, err := os.MkdirTemp(w.spool.dir, newPrefix)
+	if err == nil {
+		defer os.RemoveAll(dir) //nolint:errcheck // swept later
+		m := manifestOf(w.rec, w.file.StartedAt, w.file.EndedAt)
+		m.Files = []ManifestFile{manifestFile(*w.file)}
+		e := &entry{spool: w.spool, task: recorder.Task{Dir: dir}}
+		w.file.ManifestLocation, err = e.putManifest(ctx, st, fmt.Sprint(w.i), w.note.Key+".json", m)
+	}
+	if err != nil {
+		w.file.Error = joinNotes(w.file.Error, w.scrub.Text(err.Error()))
+	}
+}
+
+// headed is what lies under a key.
+type headed struct {
+	there    bool
+	size     int64
+	etag     string
+	modified time.Time
+}
+
+func (s *s3Store) headOf(ctx context.Context, key string) (headed, error) {
+	head, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.conf.Bucket, Key: &key})
+	switch {
+	case err == nil:
+		return headed{true, aws.ToInt64(head.ContentLength), strings.Trim(aws.ToString(head.ETag), `"`), aws.ToTime(head.LastModified)}, nil
+	case statusOf(err) == http.StatusNotFound:
+		return headed{}, nil
+	default:
+		return headed{}, s.fault(ctx, key, err)
+	}
+}

@@ -1,0 +1,193 @@
+package upload_test
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
+	"tapedeck/recorder/upload"
+)
+
+// lost is a recording as its worker last reported it.
+func lost(k *take) recorder.Recording {
+	rec := k.entry.Task().Recording
+	rec.Worker, rec.Status, rec.EndedAt, rec.EndReason = "worker-a", recorder.StatusActive, 0, ""
+	rec.Files[0].Duration, rec.Files[0].StartedAt = int64(20*time.Second), rec.StartedAt
+	return rec
+}
+
+func rescue(t *testing.T, k *take, job recorder.Job, notes map[string]string) recorder.FileResult {
+	t.Helper()
+	d := newDeck(t, upload.Options{})
+	rec, _ := d.Rescue(t.Context(), job, lost(k), notes)
+	d.requireNoSecret(rec, job.Files[0].S3.Secret, job.Files[0].S3.AccessKey)
+	return rec.Files[0]
+}
+
+// A worker vanishes in each phase of an upload; another one completes it. What plays
+// is all that was with the storage.
+func TestRescue(t *testing.T) {
+	s := recordertest.StartS3(t)
+	f := shot(t)
+	for name, c := range map[string]struct {
+		fragments int // when the worker is lost; 0 is after the end
+		hang      func(r *http.Request) bool
+		says      string
+		whole     bool
+		seconds   float64 // at least
+		blind     bool    // with keys that may not list parts
+	}{
+		"before the first part":        {fragments: 1, says: "nothing of it had been uploaded"},
+		"in the middle":                {fragments: 12, seconds: 9},
+		"in the middle, blind":         {fragments: 12, seconds: 9, blind: true},
+		"before the header":            {hang: isHeader, seconds: filmSeconds - 1},
+		"before the completion":        {hang: isCompletion, whole: true},
+		"before the completion, blind": {hang: isCompletion, whole: true, blind: true},
+		"after the completion":         {hang: isManifest, whole: true},
+		"with a hole in the tail":      {hang: isPart8, seconds: 14},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := recordertest.StartS3Proxy(t, s.Endpoint)
+			job := toS3(through(s, p))
+			job.Files[0].Filepath = strings.ReplaceAll(name, " ", "-") + ".mp4"
+			k := growing(t).roll(job, f)
+			eventually(t, func() bool { return len(k.notes()) > 0 })
+			k.lose(p, c.fragments, c.hang)
+			if c.blind {
+				p.Fault(func(_ int, r *http.Request) recordertest.S3Fault {
+					if r.Method == http.MethodGet && r.URL.Query().Has("uploadId") {
+						return recordertest.S3Fault{Status: http.StatusForbidden, Code: "AccessDenied"}
+					}
+					return recordertest.S3Fault{}
+				})
+			} else {
+				p.Fault(nil)
+			}
+			file := rescue(t, k, job, k.notes())
+			if c.says != "" {
+				require.Equal(t, recorder.FilePending, file.State)
+				require.Contains(t, file.Error, c.says)
+				require.Contains(t, file.Error, "worker-a")
+				return
+			}
+			require.Equal(t, recorder.FileDelivered, file.State, file.Error)
+			require.Equal(t, !c.whole, file.Partial)
+			data := s.Get(job.Files[0].Filepath)
+			require.EqualValues(t, len(data), file.Size)
+			require.NotNil(t, s.Find(job.Files[0].Filepath+".json"))
+			if c.whole {
+				require.True(t, bytes.Equal(f.final, data))
+				require.Empty(t, file.Error)
+			} else {
+				plays := seconds(t, data)
+				require.Contains(t, file.Error, "worker-a, which was lost")
+				require.InDelta(t, plays, time.Duration(file.Duration).Seconds(), 1.5)
+				require.GreaterOrEqual(t, plays, c.seconds)
+			}
+			again := rescue(t, k, job, k.notes())
+			require.Equal(t, file.State, again.State, "a second rescue finds what the first one did")
+			require.Equal(t, file.Size, again.Size)
+		})
+	}
+}
+
+func isHeader(r *http.Request) bool {
+	return r.Method == http.MethodPut && r.URL.Query().Get("partNumber") == "1"
+}
+func isPart8(r *http.Request) bool {
+	return r.Method == http.MethodPut && r.URL.Query().Get("partNumber") == "8"
+}
+func isCompletion(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.URL.Query().Has("uploadId")
+}
+func isManifest(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, ".json") }
+
+// lose ends a worker: after so many fragments, or at its end in the first request
+// that hang names.
+func (k *take) lose(p *recordertest.S3Proxy, fragments int, hang func(*http.Request) bool) {
+	k.t.Helper()
+	if fragments > 0 {
+		k.camera.roll(fragments)
+		parts(k.t, p, k.camera.film.ends[fragments-1]/takePart)
+		eventually(k.t, func() bool { return len(k.notes()) > k.camera.film.ends[fragments-1]/takePart })
+		k.stop()
+		require.NoError(k.t, k.entry.Close())
+		return
+	}
+	k.camera.roll(16)
+	parts(k.t, p, k.camera.film.ends[15]/takePart)
+	hangs := make(chan struct{}, 64)
+	p.Fault(func(_ int, r *http.Request) recordertest.S3Fault {
+		if !hang(r) {
+			return recordertest.S3Fault{}
+		}
+		hangs <- struct{}{}
+		return recordertest.S3Fault{Stall: true}
+	})
+	k.camera.cut()
+	k.stop()
+	ctx, cancel := context.WithCancel(k.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		k.entry.Deliver(ctx, k.entry.Task().Recording, nil)
+	}()
+	<-hangs
+	all := (len(k.camera.film.final) + takePart - 1) / takePart
+	parts(k.t, p, all-1) // but for the one that hangs
+	cancel()
+	<-done
+	require.NoError(k.t, k.entry.Close())
+}
+
+// A worker that is not lost after all ends its upload first, or finds it ended: what
+// the other one made stays, and its own file goes to a name of its own, even where
+// names may be taken over.
+func TestGrowthIsEndedByAnother(t *testing.T) {
+	s := recordertest.StartS3(t)
+	p := recordertest.StartS3Proxy(t, s.Endpoint)
+	d := newDeck(t, upload.Options{Overwrite: true})
+	f := shot(t)
+	k := d.roll(toS3(through(s, p)), f)
+	k.camera.roll(8)
+	parts(t, p, f.ends[7]/takePart)
+	eventually(t, func() bool { return len(k.notes()) > f.ends[7]/takePart })
+	rescued := rescue(t, k, toS3(through(s, p)), k.notes())
+	require.Equal(t, recorder.FileDelivered, rescued.State, rescued.Error)
+	k.camera.roll(20)
+	rec := k.end()
+	require.Equal(t, recorder.FileDelivered, rec.Files[0].State, rec.Files[0].Error)
+	require.Equal(t, "talks/talk-2.mp4", rec.Files[0].Filename)
+	require.EqualValues(t, rescued.Size, len(s.Get("talks/talk.mp4")))
+	require.True(t, bytes.Equal(f.final, s.Get("talks/talk-2.mp4")))
+}
+
+// Whoever has the job cannot help where its storage is unknown, refuses, or where the
+// name was given away: the file is in the lost worker's spool.
+func TestRescueOfNothing(t *testing.T) {
+	s := recordertest.StartS3(t)
+	p := recordertest.StartS3Proxy(t, s.Endpoint)
+	f := shot(t)
+	job := toS3(through(s, p))
+	k := growing(t).roll(job, f)
+	k.lose(p, 8, nil)
+	notes := k.notes()
+	other := toS3(s.Upload())
+	require.Contains(t, rescue(t, k, other, notes).Error, "another storage")
+	require.Contains(t, rescue(t, k, job, nil).Error, "nothing of it had been uploaded")
+	mine := maps.Clone(notes)
+	mine["1/file-0"] = strings.ReplaceAll(mine["1/file-0"], `"upload_id":"`, `"upload_id":"0`)
+	require.Contains(t, rescue(t, k, job, mine).Error, "removed from the storage")
+	s.Put("talks/talk.mp4", []byte("theirs"))
+	require.Contains(t, rescue(t, k, job, notes).Error, "object of that name exists")
+	require.Equal(t, "theirs", string(s.Get("talks/talk.mp4")))
+	require.Equal(t, 1, s.Uploads(), "what was uploaded stays for whoever mends it")
+}
