@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -20,10 +21,22 @@ import (
 // goes on in them, and they get their end.
 func (s *Spool) rescueSeries(ctx context.Context, job recorder.Job, rec recorder.Recording, _ map[string]string) (recorder.Recording, []string) {
 	rec = rec.Clone()
+	for p := range rec.Earlier {
+		e := &rec.Earlier[p]
+		of := rec
+		of.Part, of.Worker, of.Segments, of.Images, of.Earlier = e.Part, e.Worker, e.Segments, e.Images, rec.Earlier[:p]
+		of.EndReason = cmp.Or(e.EndReason, recorder.EndWorkerLost) // nobody goes on in one that is not Continued
+		s.rescuePlaylists(ctx, job, of)
+	}
+	return rec, s.rescuePlaylists(ctx, job, rec)
+}
+
+// rescuePlaylists is rescueSeries for one part, in place.
+func (s *Spool) rescuePlaylists(ctx context.Context, job recorder.Job, rec recorder.Recording) []string {
 	texts := make([]string, len(rec.Segments))
 	for i := range rec.Segments {
 		r := &rec.Segments[i]
-		if r.State == recorder.FileDelivered || r.State == recorder.FileRefused || i >= len(job.Segments) {
+		if isOver(r.State) || i >= len(job.Segments) {
 			continue
 		}
 		l := &lost{spool: s, task: recorder.Task{Job: job, Recording: rec}, i: i, result: r}
@@ -35,12 +48,15 @@ func (s *Spool) rescueSeries(ctx context.Context, job recorder.Job, rec recorder
 		texts[i] = text
 	}
 	for i := range rec.Images {
-		r := &rec.Images[i]
-		if r.State != recorder.FileDelivered && r.State != recorder.FileRefused {
+		if r := &rec.Images[i]; !isOver(r.State) {
 			r.State, r.Error = recorder.FilePending, fmt.Sprintf("pictures that were not uploaded yet are in the spool of worker %s", rec.Worker)
 		}
 	}
-	return rec, texts
+	return texts
+}
+
+func isOver(state recorder.FileState) bool {
+	return state == recorder.FileDelivered || state == recorder.FileRefused || state == recorder.FileEmpty
 }
 
 // lost is an HLS stream whose worker is gone.
@@ -74,9 +90,11 @@ func (l *lost) rescue(ctx context.Context) (text string, err error) {
 	}
 	list.Ended = false
 	note := "the end was not uploaded: it is in the spool of worker " + l.task.Recording.Worker
-	if l.task.Recording.EndReason != "" {
+	switch {
+	case r.Continued: // a later part's worker sees to it
+	case l.task.Recording.EndReason != "":
 		err = l.end(ctx, list)
-	} else {
+	default:
 		text = list.Text()
 		err = l.put(ctx, r.PlaylistName, mark(list, l.task.Recording.Part+1))
 		note = "another worker goes on in the playlist; " + note

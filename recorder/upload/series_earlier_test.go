@@ -200,9 +200,13 @@ func TestSeriesGoesOnUnderMovedNames(t *testing.T) {
 	d := newDeck(t, first.opts)
 	rescued, texts := d.RescueSeries(t.Context(), first.job, first.reported())
 	second := d.next(first, rescued, texts) // is lost before it has anything
-	rescued, texts = d.RescueSeries(t.Context(), first.job, second.reported())
+	lost := second.reported()
+	lost.Earlier[0].Segments[0].State = recorder.FilePending
+	rescued, texts = d.RescueSeries(t.Context(), first.job, lost)
 	require.Equal(t, recorder.FilePending, rescued.Segments[0].State)
 	require.Zero(t, rescued.Segments[0].SegmentCount)
+	requireSeries(t, rescued.Earlier[0].Segments[0].Series)
+	require.EqualValues(t, 1, rescued.Earlier[0].Segments[0].SegmentCount)
 	third := d.next(second, rescued, texts)
 	third.studio.segment(1000)
 	third.studio.end()
@@ -237,6 +241,12 @@ func TestSeriesOfALostWorkerIsEnded(t *testing.T) {
 		require.True(t, p.Ended)
 		require.Len(t, p.Segments, 1)
 	}
+	// So is that of an earlier part which no later one continued.
+	s.Put(mainList, []byte(strings.TrimSuffix(string(s.Get(mainList)), recorder.TagEnd)))
+	later := recorder.Recording{ID: lost.ID, Part: 2, Earlier: []recorder.Part{{Part: 1, Segments: w.reported().Segments}}}
+	later, _ = newDeck(t, w.opts).RescueSeries(t.Context(), w.job, later)
+	requireSeries(t, later.Earlier[0].Segments[0].Series)
+	require.True(t, parse(t, s.Get(mainList)).Ended)
 	again, _ := newDeck(t, w.opts).RescueSeries(t.Context(), w.job, rescued)
 	require.Equal(t, rescued, again)
 	out := w.deliver(nil)
