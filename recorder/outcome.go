@@ -81,10 +81,15 @@ func firstUndelivered(rec Recording) *result {
 	return nil
 }
 
-// firstMissing says what of earlier parts did not arrive. One that is empty is missed by
-// nobody: it was over before there was anything.
+// firstMissing says what of earlier parts did not arrive. What is empty is missed by nobody: it
+// was over before there was anything. Nor are segments that a later part sees to, or the last pictures
+// of a lost worker.
 func firstMissing(rec Recording) *Error {
 	for _, p := range rec.Earlier {
+		p.Segments = slices.DeleteFunc(slices.Clone(p.Segments), func(s SegmentsResult) bool { return s.Continued })
+		if p.EndReason == EndWorkerLost {
+			p.Images = nil
+		}
 		for _, r := range p.results() {
 			switch {
 			case *r.state == FileDelivered, *r.state == FileEmpty:

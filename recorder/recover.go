@@ -192,7 +192,7 @@ func (t *tenure) takeUp(pieces []*piece, slot, goesOn bool) {
 		return
 	}
 	t.locate(last, state)
-	t.rescueBeside(state)
+	t.rescueBeside(state, false)
 	if n := len(last.rec.Incidents); n > 0 {
 		t.counts.last = last.rec.Incidents[n-1].At // an earlier life told of them
 	}
@@ -202,7 +202,7 @@ func (t *tenure) takeUp(pieces []*piece, slot, goesOn bool) {
 		return
 	}
 	t.job = t.job.asOf(state)
-	last.lists = t.listsOf(last.entry.Task().Dir, last.rec)
+	last.lists = t.listsOf(last.entry, last.rec)
 	next, playlists := t.turn(last, nil)
 	t.record(next, playlists)
 }

@@ -1,7 +1,9 @@
 package recorder
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -36,13 +38,14 @@ func (t *tenure) inherit(rec Recording) (next Recording, playlists []string, ok 
 	next.Earlier = cloneParts(t.earlier)
 	t.mu.Unlock()
 	t.counts.see(next)
-	rescued := t.rescueBeside(next)
-	if why := t.notResumed(rec); why != "" {
+	why := t.notResumed(rec)
+	rescued := t.rescueBeside(next, why != "")
+	if why != "" {
 		t.log.Warn("another worker's recording is not gone on with", zap.String("why", why))
 		t.concludeInherited(next, why)
 		return next, nil, false
 	}
-	if !lost || len(t.job.Segments) == 0 {
+	if len(t.job.Segments) == 0 {
 		return next, nil, true
 	}
 	wait := time.NewTimer(playlistWait)
@@ -52,18 +55,15 @@ func (t *tenure) inherit(rec Recording) (next Recording, playlists []string, ok 
 	case <-wait.C:
 		t.log.Warn("the playlists of the lost worker are not known in time: others begin")
 	}
+	t.handed = playlists != nil
 	return next, playlists, true
 }
 
 // lose makes the part of a lost worker an earlier one. The caller holds mu.
 func (t *tenure) lose(rec Recording) (next Recording) {
 	part := rec.part()
-	part.Worker, part.EndReason = "", EndWorkerLost
-	part.Error = Errorf(CodeWorkerLost, "the worker was lost while it recorded")
-	if heir, ok := t.lease.(Heir); ok && heir.Predecessor() != "" {
-		part.Worker = heir.Predecessor()
-		part.Error = Errorf(CodeWorkerLost, "worker %s was lost while it recorded", part.Worker)
-	}
+	part.Worker, part.EndReason = t.predecessor(), EndWorkerLost
+	part.Error = Errorf(CodeWorkerLost, "worker %s was lost while it recorded", cmp.Or(part.Worker, "(unknown)"))
 	part.Attempt = max(rec.Attempt-1, min(rec.Attempt, 1))
 	for _, r := range part.results() {
 		if *r.state == FileRecording {
@@ -76,6 +76,13 @@ func (t *tenure) lose(rec Recording) (next Recording) {
 	next = rec.next()
 	next.Meet(Incident{Reason: EndWorkerLost, At: now, Text: part.Error.Message})
 	return next
+}
+
+func (t *tenure) predecessor() string {
+	if heir, ok := t.lease.(Heir); ok {
+		return heir.Predecessor()
+	}
+	return ""
 }
 
 // here reports whether a part is in this worker's spool.
@@ -114,21 +121,32 @@ func (t *tenure) concludeInherited(next Recording, why string) {
 // concludeLost ends a job whose recording had ended on a worker that has not come back, when all
 // is rescued that can be. Should it come back, the rest arrives after all.
 func (t *tenure) concludeLost(rec Recording) {
-	t.mu.Lock()
-	t.earlier = cloneParts(rec.Earlier)
-	t.mu.Unlock()
-	t.rescueBeside(rec)
-	if rec.StartedAt != 0 && !rec.Settled() {
-		rec, _ = t.rescue(rec)
+	cause := Errorf(CodeWorkerLost,
+		"the worker that recorded this has not come back; its spool holds the files and is delivered when it does")
+	if rec.StartedAt == 0 && len(rec.Earlier) > 0 {
+		rec = rec.unlessBegun()
 	}
-	t.beside.Wait()
+	part := rec.part()
+	part.Worker = t.predecessor()
+	t.mu.Lock()
+	t.earlier = append(cloneParts(rec.Earlier), part)
+	all := rec.Clone()
+	all.Earlier = cloneParts(t.earlier)
+	t.mu.Unlock()
+	if rec.StartedAt != 0 {
+		t.rescueBeside(all, true)
+		t.beside.Wait()
+	}
 	if t.ctx.Err() != nil {
 		t.lease.Abandon()
 		return
 	}
-	cause := Errorf(CodeWorkerLost,
-		"the worker that recorded this has not come back; its spool holds the files and is delivered when it does")
-	t.finishLost(ConcludeRescued(t.whole(rec), cause, rec.UpdatedAt))
+	t.mu.Lock()
+	last := len(t.earlier) - 1
+	rec.Earlier, part = cloneParts(t.earlier[:last]), t.earlier[last].clone()
+	t.mu.Unlock()
+	rec.Files, rec.Segments, rec.Images = part.Files, part.Segments, part.Images
+	t.finishLost(ConcludeRescued(rec, cause, rec.UpdatedAt))
 }
 
 // finishLost ends a job of which this worker has no media. No amending: what it knows of them
@@ -144,53 +162,112 @@ func (t *tenure) finishLost(rec Recording) {
 	t.log.Info("ended", zap.String("status", string(rec.Status)), zap.String("end_reason", string(rec.EndReason)))
 }
 
-// rescueBeside rescues every earlier part that is not where it ends up, but those that
-// are here. The playlists of the last of them come on the channel.
-func (t *tenure) rescueBeside(rec Recording) <-chan []string {
+// rescueBeside rescues what lost workers left of earlier parts, beside all else. The playlists of the
+// last part come on the channel: to be gone on in or, when the job is concluded, ended.
+func (t *tenure) rescueBeside(rec Recording, concluded bool) <-chan []string {
 	playlists := make(chan []string, 1)
-	for _, p := range rec.Earlier {
-		if p.settled() || t.here(p.Part) {
-			continue
-		}
+	lost := slices.DeleteFunc(cloneParts(rec.Earlier), func(p Part) bool { return p.settled() || t.here(p.Part) })
+	if len(lost) == 0 {
+		return playlists
+	}
+	last := rec.as(lost[len(lost)-1])
+	if last.EndReason = ""; concluded {
+		last.EndReason = EndWorkerLost
+	}
+	files, series := last.Clone(), last.Clone()
+	files.Earlier, files.Segments, files.Images, series.Files = lost[:len(lost)-1], nil, nil, nil
+	for i := range series.Earlier {
+		series.Earlier[i].Files = nil
+	}
+	if len(files.Files) > 0 {
 		t.beside.Go(func() {
-			rescued, lists := t.rescue(rec.as(p))
-			t.learn(rescued)
-			if p.Part == rec.Earlier[len(rec.Earlier)-1].Part {
-				playlists <- lists
-			}
+			rescued, _ := t.rescue(files)
+			t.learnFiles(append(rescued.Earlier, rescued.part()))
+		})
+	}
+	if len(series.Segments)+len(series.Images) > 0 {
+		t.beside.Go(func() {
+			rescued, lists := t.rescue(series)
+			playlists <- lists
+			t.learnSeries(rescued.part())
 		})
 	}
 	return playlists
 }
 
-// rescueAgain tries what was not rescued once more, at the end: its storage may have been away.
-func (t *tenure) rescueAgain() {
-	t.mu.Lock()
-	rec := t.compose(t.current)
-	t.mu.Unlock()
-	for _, p := range rec.Earlier {
-		if !p.settled() && !t.here(p.Part) && t.ctx.Err() == nil {
-			rescued, _ := t.rescue(rec.as(p))
-			t.learn(rescued)
+// rescueAgain tries once more what was not rescued, at the end: its storage may have been away. What
+// was left for a part that never began to go on with is ended.
+func (t *tenure) rescueAgain(rec Recording) {
+	if t.ctx.Err() != nil {
+		return
+	}
+	rec = t.whole(rec)
+	if n := len(rec.Earlier); t.handed && rec.StartedAt == 0 && n > 0 {
+		for i := range rec.Earlier[n-1].Segments {
+			if s := &rec.Earlier[n-1].Segments[i]; s.State == FileDelivered {
+				s.State = FilePending
+			}
 		}
 	}
+	t.rescueBeside(rec, true)
+	t.beside.Wait()
 }
 
-// rescue completes the uploads of a part from what its worker noted.
+// learnFiles notes what became of the files of lost parts.
+func (t *tenure) learnFiles(parts []Part) {
+	t.learnParts(func(p *Part) {
+		for _, rescued := range parts {
+			if rescued.Part == p.Part {
+				p.Files = rescued.Files
+			}
+		}
+	})
+}
+
+// learnSeries notes what became of the series of a lost part.
+func (t *tenure) learnSeries(rescued Part) {
+	t.learnParts(func(p *Part) {
+		if rescued.Part != p.Part {
+			return
+		}
+		for i := range min(len(p.Segments), len(rescued.Segments)) {
+			rescued.Segments[i].Continued = p.Segments[i].Continued
+		}
+		p.Segments, p.Images = rescued.Segments, rescued.Images
+	})
+}
+
+func (t *tenure) learnParts(note func(p *Part)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.earlier {
+		p := &t.earlier[i]
+		note(p)
+		if p.EndReason == EndWorkerLost {
+			p.EndedAt = cmp.Or(Recording{Files: p.Files, Segments: p.Segments, Images: p.Images}.lastMedia(), p.EndedAt)
+		}
+	}
+	t.tell()
+}
+
+// rescue asks the spool to complete what it can of a lost worker's part.
 func (t *tenure) rescue(rec Recording) (rescued Recording, playlists []string) {
 	rescued = rec.Clone()
-	rescuer, ok := t.Spool.(Rescuer)
-	if ok {
+	if rescuer, ok := t.Spool.(Rescuer); ok {
 		rescued, playlists = rescuer.Rescue(t.ctx, t.lease.Job(), rec.Clone(), t.notes())
 	}
-	for _, r := range rescued.results() {
-		if *r.state == FileDelivered || *r.state == FileRefused || *r.state == FileEmpty {
-			continue
+	leave := func(results []result) {
+		for _, r := range results {
+			if *r.state == FileDelivered || *r.state == FileRefused || *r.state == FileEmpty {
+				continue
+			}
+			*r.state = FilePending
+			*r.err = cmp.Or(*r.err, "the worker that recorded this has not come back; its spool holds it and is delivered when it does")
 		}
-		*r.state = FilePending
-		if *r.err == "" {
-			*r.err = "the worker that recorded this has not come back; its spool holds the file and is delivered when it does"
-		}
+	}
+	leave(rescued.results())
+	for i := range rescued.Earlier {
+		leave(rescued.Earlier[i].results())
 	}
 	return rescued, playlists
 }

@@ -22,6 +22,7 @@ type tenure struct {
 
 	orders  *orders
 	run     context.Context //nolint:containedctx // done with a Stop: nothing is recorded any more
+	handed  bool            // a lost worker's playlists were handed to the next part
 	unbegun int             // starts in a row of which nothing came
 	pieces  []*piece        // earlier parts that are in this worker's spool
 
@@ -46,16 +47,9 @@ type gap struct {
 type piece struct {
 	entry SpoolEntry // nil when there is none
 	rec   Recording
-	// lists are the paths and texts of its playlists, in the order of the job's; none where
-	// they cannot be continued.
-	lists []list
+	lists []string // texts of its playlists for the next part, "" for none
 	// hold, where it is not nil, gets whether the next part goes on in the playlists.
 	hold chan bool
-}
-
-type list struct {
-	text  string
-	paths []string // of the playlist and its live one, in the spool
 }
 
 func (w *Worker) tenure(ctx context.Context, lease Lease, freeSlot func()) *tenure {
@@ -163,7 +157,7 @@ func (t *tenure) turn(p *piece, before []string) (next Recording, playlists []st
 	updates := t.orders.turn()
 	if begun(p.rec) {
 		t.unbegun = 0
-		playlists = p.texts()
+		playlists = p.lists
 		next = t.setAside(p)
 	} else {
 		t.unbegun++

@@ -2,7 +2,7 @@ package recorder
 
 import (
 	"context"
-	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,14 +12,16 @@ import (
 // deliverBeside delivers an earlier part while the next one records. Where that one may go on in the
 // playlists, it waits until this is known: they are the next one's then, and ended otherwise.
 func (t *tenure) deliverBeside(p *piece) {
-	if len(p.lists) > 0 {
+	if slices.ContainsFunc(p.lists, func(text string) bool { return text != "" }) {
 		p.hold = make(chan bool, 1)
 	}
 	t.beside.Go(func() {
 		if p.hold != nil {
 			select {
 			case continued := <-p.hold:
-				p.handOver(continued, t.partOf(p.rec.Part))
+				if continued {
+					p.handOver(t.partOf(p.rec.Part))
+				}
 			case <-t.ctx.Done():
 			}
 		}
@@ -41,17 +43,10 @@ func (t *tenure) partOf(n int) Part {
 	return Part{}
 }
 
-// handOver takes the playlists away that the next part has, so that the delivery of the old ones
-// does not come after that of the new ones.
-func (p *piece) handOver(continued bool, part Part) {
-	for i := range min(len(p.rec.Segments), len(part.Segments), len(p.lists)) {
-		if !continued || !part.Segments[i].Continued {
-			continue
-		}
-		p.rec.Segments[i].Continued = true
-		for _, path := range p.lists[i].paths {
-			_ = os.Remove(path) // an older playlist may appear for a moment
-		}
+// handOver leaves the playlists that the next part goes on in to that one.
+func (p *piece) handOver(part Part) {
+	for i := range min(len(p.rec.Segments), len(part.Segments)) {
+		p.rec.Segments[i].Continued = part.Segments[i].Continued
 	}
 }
 
@@ -127,7 +122,9 @@ func (t *tenure) deliver(last *piece) {
 		rec.Streams = streams
 	}
 	t.beside.Wait()
-	t.rescueAgain()
+	if rec.StartedAt != 0 || t.handed {
+		t.rescueAgain(rec)
+	}
 	last.rec = rec
 	if t.ctx.Err() != nil && !t.settled(rec) || !t.settledHere(rec) {
 		t.log.Warn("not delivered yet: the spool keeps it")
@@ -160,7 +157,7 @@ func (t *tenure) settledHere(rec Recording) bool {
 			return false
 		}
 	}
-	return rec.StartedAt == 0 && len(t.pieces) > 0 || rec.Settled()
+	return rec.StartedAt == 0 && len(t.whole(rec).Earlier) > 0 || rec.Settled()
 }
 
 // settled reports whether all parts are.

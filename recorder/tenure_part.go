@@ -1,8 +1,6 @@
 package recorder
 
 import (
-	"os"
-	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,7 +38,7 @@ func (t *tenure) recordOne(s *slot, next Recording, playlists []string) *piece {
 	// With EndedAt: a later life of this worker knows by it that all is accounted for.
 	t.save(entry, rec, t.log)
 	series.Stop()
-	return &piece{entry: entry, lists: t.listsOf(task.Dir, rec), rec: series.Locate(rec)}
+	return &piece{entry: entry, lists: t.listsOf(entry, rec), rec: series.Locate(rec)}
 }
 
 // follow takes a part's reports. continues says that it goes on in playlists.
@@ -66,43 +64,11 @@ func (t *tenure) follow(entry SpoolEntry, s *slot, series *Following, continues 
 	}
 }
 
-// listsOf reads the playlists that a part wrote, before their series are delivered. Those
-// whose place in the storage is not known yet are not continued.
-func (t *tenure) listsOf(dir string, rec Recording) []list {
-	if !rec.EndReason.breaks() || len(rec.Segments) == 0 {
+// listsOf gives the playlists of a part that was cut off, for the next one.
+func (t *tenure) listsOf(entry SpoolEntry, rec Recording) []string {
+	lister, ok := entry.(Lister)
+	if !ok || len(rec.Segments) == 0 || !rec.EndReason.breaks() && rec.EndReason != EndWorkerLost {
 		return nil
 	}
-	lists := make([]list, len(rec.Segments))
-	for i, s := range rec.Segments {
-		for _, name := range []string{s.PlaylistName, s.LivePlaylistName} {
-			if name != "" {
-				lists[i].paths = append(lists[i].paths, filepath.Join(dir, SegmentsDir(i), filepath.FromSlash(name)))
-			}
-		}
-		if s.PlaylistName == "" {
-			continue
-		}
-		text, err := os.ReadFile(lists[i].paths[0])
-		if err == nil {
-			lists[i].text = string(text)
-		}
-	}
-	return lists
-}
-
-// texts gives the texts of the playlists that the next part can go on in; nil for none.
-func (p *piece) texts() []string {
-	texts, some := make([]string, len(p.lists)), false
-	for i, l := range p.lists {
-		// What is not in the storage, or not in the one where the next part begins, is not continued.
-		if s := p.rec.Segments[i]; s.PlaylistLocation != "" && !s.Backup {
-			texts[i] = l.text
-			some = some || l.text != ""
-		}
-	}
-	if !some {
-		p.lists = nil
-		return nil
-	}
-	return texts
+	return lister.Playlists(rec)
 }

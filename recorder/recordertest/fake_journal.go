@@ -29,10 +29,18 @@ func (l *FakeLease) Note(name, text string) {
 
 // Notes implements recorder.Journal.
 func (l *FakeLease) Notes(context.Context) (map[string]string, error) {
+	if l.OnNotes != nil {
+		if err := l.OnNotes(); err != nil {
+			return nil, err
+		}
+	}
 	l.notes.mu.Lock()
 	defer l.notes.mu.Unlock()
 	return maps.Clone(l.notes.texts), nil
 }
+
+// Predecessor implements recorder.Heir.
+func (l *FakeLease) Predecessor() string { return l.Previous }
 
 // Next is another worker's lease of the same job: l is lost, and what it noted stays.
 // rec is the job's state by now.

@@ -170,6 +170,10 @@ func (q *FakeQueue) AmendedTo(id string) recorder.Recording {
 type FakeLease struct {
 	// OnFinish may refuse a Finish.
 	OnFinish func() error
+	// OnNotes may refuse Notes.
+	OnNotes func() error
+	// Previous is who had the job before; see recorder.Heir.
+	Previous string
 	// Sent is what Commands gives.
 	Sent chan recorder.Command
 	// Ended is closed by Finish, Release and Abandon.

@@ -19,6 +19,8 @@ type FakeSpool struct {
 	// OnDeliver runs in every delivery; until it returns nothing arrives. What it
 	// answers becomes of every file that is not empty; "" is FileDelivered.
 	OnDeliver func(ctx context.Context, rec recorder.Recording) recorder.FileState
+	// OnPlaylists gives what an entry's Playlists answers.
+	OnPlaylists func(rec recorder.Recording) []string
 	// OnRescue gives what Rescue answers; without it, nothing is found.
 	OnRescue func(ctx context.Context, rec recorder.Recording, notes map[string]string) (recorder.Recording, []string)
 	// OnRoom gives the room on the disk; without it there is plenty.
@@ -133,6 +135,14 @@ func (e *FakeEntry) Follow(ctx context.Context, begun recorder.Recording, _ reco
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.following = false
+}
+
+// Playlists implements recorder.Lister.
+func (e *FakeEntry) Playlists(rec recorder.Recording) []string {
+	if e.spool.OnPlaylists == nil {
+		return nil
+	}
+	return e.spool.OnPlaylists(rec.Clone())
 }
 
 // Deliver implements recorder.SpoolEntry.
