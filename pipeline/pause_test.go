@@ -5,80 +5,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/jezek/xgb"
-	"github.com/jezek/xgb/xproto"
 	"github.com/stretchr/testify/require"
 
 	"tapedeck/pipeline"
 	"tapedeck/recorder"
 	"tapedeck/recorder/recordertest"
 )
-
-// clock is a display that shows in each picture when it was drawn, as the barcode page
-// writes numbers, in ms since it began. Once a second there is a beep of 1 kHz.
-type clock struct {
-	*rig
-	began time.Time
-	drawn atomic.Int64 // what it shows, ms
-}
-
-func newClock(t *testing.T) *clock {
-	c := &clock{rig: &rig{t: t, dir: t.TempDir()}, began: time.Now()}
-	c.startX("640x360x24")
-	c.startPulse()
-	c.player("audiotestsrc is-live=true wave=ticks freq=1000 sine-periods-per-tick=100 volume=0.5"+
-		" ! audio/x-raw,rate=48000,channels=2 ! pulsesink provide-clock=false sync=false server=%s", c.inputs.PulseServer)
-	x, err := xgb.NewConnDisplay(c.inputs.Display)
-	require.NoError(t, err)
-	quit, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		c.draw(x, quit)
-	}()
-	t.Cleanup(func() {
-		close(quit)
-		<-done
-		x.Close()
-	})
-	return c
-}
-
-// draw draws 120 times a second until quit is closed.
-func (c *clock) draw(x *xgb.Conn, quit <-chan struct{}) {
-	screen := xproto.Setup(x).DefaultScreen(x)
-	pen, err := xproto.NewGcontextId(x)
-	if err != nil {
-		return
-	}
-	root := xproto.Drawable(screen.Root)
-	xproto.CreateGC(x, pen, root, 0, nil)
-	const cell, columns, rows = rigWidth / 32, 16, 3
-	picture := make([]byte, cell*columns*cell*rows*4)
-	tick := time.NewTicker(time.Second / 120)
-	defer tick.Stop()
-	for {
-		ms := uint32(time.Since(c.began).Milliseconds()) //nolint:gosec // seconds
-		for row, word := range []uint32{ms >> 16, ms & 0xffff, ms>>16 ^ ms&0xffff ^ 0xa5c3} {
-			for i := range cell * cell * columns {
-				grey := byte(word>>(columns-1-i%(cell*columns)/cell)&1) * 255
-				at := (row*cell*cell*columns + i) * 4
-				picture[at], picture[at+1], picture[at+2] = grey, grey, grey
-			}
-		}
-		xproto.PutImage(x, xproto.ImageFormatZPixmap, root, pen, cell*columns, cell*rows, 0, 0, 0, screen.RootDepth, picture)
-		x.Sync()
-		c.drawn.Store(int64(ms))
-		select {
-		case <-tick.C:
-		case <-quit:
-			return
-		}
-	}
-}
 
 // pass waits for so many ms of the clock and gives what it shows.
 func (c *clock) pass(ms int64) int64 {
