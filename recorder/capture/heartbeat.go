@@ -81,8 +81,8 @@ func (s *Session) attendX(ctx context.Context) error {
 		return err
 	}
 	ask := func(context.Context) error { return ear.answers() }
-	s.goes(func() {
-		defer ear.close()
+	s.goes(func() { //nolint:contextcheck // the session outlives its start
+		defer func() { _ = ear.close() }()
 		if s.attend(heart{p: s.x.process, ask: ask, patience: serverPatience}) {
 			s.hangs(s.x.process, recorder.EndDisplayDied)
 		}
@@ -95,7 +95,7 @@ func (s *Session) attendPulse(ctx context.Context) error {
 	if err != nil {
 		return recorder.Errorf(recorder.CodeUnavailable, "PulseAudio does not take connections: %w", err)
 	}
-	s.goes(func() {
+	s.goes(func() { //nolint:contextcheck // the session outlives its start
 		defer ear.close()
 		if s.attend(heart{p: s.pulse.process, ask: ear.answers, patience: serverPatience}) {
 			s.hangs(s.pulse.process, recorder.EndSoundDied)

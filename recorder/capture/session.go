@@ -189,7 +189,7 @@ func (s *Session) startBrowser(ctx context.Context) error {
 	if err := s.attach(ctx); err != nil {
 		return s.failure(ctx, err)
 	}
-	s.attendChrome(c)
+	s.attendChrome(c) //nolint:contextcheck // the session outlives its start
 	return nil
 }
 

@@ -261,7 +261,7 @@ func (p *process) keepLog(path string) {
 	if err != nil {
 		p.log.Error("the job's log cannot be kept", zap.Error(err))
 	} else {
-		defer to.close()
+		defer func() { _ = to.close() }()
 	}
 	eachLine(p.stderr, longestLog, func(line []byte, cut bool) {
 		text := p.scrub.text(string(line))
