@@ -26,20 +26,22 @@ func (s *Spool) rescueSeries(ctx context.Context, job recorder.Job, rec recorder
 		of := rec
 		of.Part, of.Worker, of.Segments, of.Images, of.Earlier = e.Part, e.Worker, e.Segments, e.Images, rec.Earlier[:p]
 		of.EndReason = cmp.Or(e.EndReason, recorder.EndWorkerLost) // nobody goes on in one that is not Continued
-		s.rescuePlaylists(ctx, job, of)
+		s.rescuePlaylists(ctx, job, of, true)
 	}
-	return rec, s.rescuePlaylists(ctx, job, rec)
+	return rec, s.rescuePlaylists(ctx, job, rec, false)
 }
 
-// rescuePlaylists is rescueSeries for one part, in place.
-func (s *Spool) rescuePlaylists(ctx context.Context, job recorder.Job, rec recorder.Recording) []string {
+// rescuePlaylists is rescueSeries for one part, in place. followed says that there is a later one,
+// which sees to the playlists that it continues; the last part's may have been meant
+// for one that never began.
+func (s *Spool) rescuePlaylists(ctx context.Context, job recorder.Job, rec recorder.Recording, followed bool) []string {
 	texts := make([]string, len(rec.Segments))
 	for i := range rec.Segments {
 		r := &rec.Segments[i]
 		if isOver(r.State) || i >= len(job.Segments) {
 			continue
 		}
-		l := &lost{spool: s, task: recorder.Task{Job: job, Recording: rec}, i: i, result: r}
+		l := &lost{spool: s, task: recorder.Task{Job: job, Recording: rec}, i: i, result: r, handed: followed && r.Continued}
 		text, err := l.rescue(ctx)
 		if err != nil {
 			r.State, r.Error = recorder.FilePending, s.scrubber(job).Text(err.Error())
@@ -65,6 +67,7 @@ type lost struct {
 	task   recorder.Task
 	i      int
 	result *recorder.SegmentsResult
+	handed bool // a later part sees to the playlists
 	where  Storage
 	store  store
 }
@@ -91,7 +94,7 @@ func (l *lost) rescue(ctx context.Context) (text string, err error) {
 	list.Ended = false
 	note := "the end was not uploaded: it is in the spool of worker " + l.task.Recording.Worker
 	switch {
-	case r.Continued: // a later part's worker sees to it
+	case l.handed:
 	case l.task.Recording.EndReason != "":
 		err = l.end(ctx, list)
 	default:

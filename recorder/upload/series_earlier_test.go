@@ -232,7 +232,10 @@ func TestSeriesOfALostWorkerIsEnded(t *testing.T) {
 	w.studio.segment(1000)
 	w.studio.end()
 	lost := w.reported()
+	_, texts := newDeck(t, w.opts).RescueSeries(t.Context(), w.job, lost)
+	require.Len(t, listed(texts[0]), 1)
 	lost.EndReason = recorder.EndWorkerLost
+	lost.Segments[0].Continued = true // but the part that was to go on never began
 	rescued, texts := newDeck(t, w.opts).RescueSeries(t.Context(), w.job, lost)
 	requireSeries(t, rescued.Segments[0].Series)
 	require.Equal(t, []string{""}, texts)
