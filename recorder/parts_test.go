@@ -269,7 +269,8 @@ func TestPartThatDoesNotBegin(t *testing.T) {
 			[]act{died, fails(recorder.CodeNotFound, recorder.EndRoomClosed)}, false, recorder.StatusComplete, recorder.EndRoomClosed, "", 1,
 		},
 		"its page fails": {
-			[]act{died, fails(recorder.CodePageLoad, recorder.EndStartFailed)}, false,
+			[]act{died, fails(recorder.CodePageLoad, recorder.EndStartFailed)},
+			false,
 			recorder.StatusFailed, recorder.EndStartFailed, recorder.CodePageLoad, 1,
 		},
 		"no session": {

@@ -32,17 +32,12 @@ func (w *Worker) rescan(ctx, jobCtx context.Context) {
 	}
 }
 
-// see notes an entry as this life's own; false when it is known. An entry is
-// worked on once a life: what could not be ended then waits for the next.
-func (w *Worker) see(entry SpoolEntry) bool {
+// see notes an entry as this life's own. An entry is worked on once a life: what could not
+// be ended then waits for the next.
+func (w *Worker) see(entry SpoolEntry) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	dir := entry.Task().Dir
-	if _, known := w.seen[dir]; known {
-		return false
-	}
-	w.seen[dir] = struct{}{}
-	return true
+	w.seen[entry.Task().Dir] = struct{}{}
 }
 
 // recoverSpool takes up what earlier lives left in the spool, job by job: each part is
@@ -164,7 +159,7 @@ func (w *Worker) recoverJob(ctx context.Context, pieces []*piece, slot bool, fre
 		orphans.Wait()
 	default:
 		defer w.serve(lease)()
-		w.tenure(ctx, lease, free).takeUp(pieces, slot, goesOn)
+		w.tenure(ctx, lease, free).takeUp(pieces, slot, goesOn) //nolint:contextcheck // a tenure has its own
 	}
 }
 

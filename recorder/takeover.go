@@ -177,7 +177,13 @@ func (t *tenure) rescueBeside(rec Recording, concluded bool) <-chan []string {
 	files, series := last.Clone(), last.Clone()
 	files.Earlier, files.Segments, files.Images, series.Files = lost[:len(lost)-1], nil, nil, nil
 	for i := range series.Earlier {
-		series.Earlier[i].Files = nil
+		p := &series.Earlier[i]
+		p.Files = nil
+		for _, r := range p.results() {
+			if t.here(p.Part) {
+				*r.state = FileDelivered // which is not for others to do
+			}
+		}
 	}
 	if len(files.Files) > 0 {
 		t.beside.Go(func() {
@@ -189,7 +195,7 @@ func (t *tenure) rescueBeside(rec Recording, concluded bool) <-chan []string {
 		t.beside.Go(func() {
 			rescued, lists := t.rescue(series)
 			playlists <- lists
-			t.learnSeries(rescued.part())
+			t.learnSeries(append(rescued.Earlier, rescued.part()))
 		})
 	}
 	return playlists
@@ -224,16 +230,18 @@ func (t *tenure) learnFiles(parts []Part) {
 	})
 }
 
-// learnSeries notes what became of the series of a lost part.
-func (t *tenure) learnSeries(rescued Part) {
+// learnSeries notes what became of the series of lost parts.
+func (t *tenure) learnSeries(parts []Part) {
 	t.learnParts(func(p *Part) {
-		if rescued.Part != p.Part {
-			return
+		for _, rescued := range parts {
+			if rescued.Part != p.Part || t.here(p.Part) {
+				continue
+			}
+			for i := range min(len(p.Segments), len(rescued.Segments)) {
+				rescued.Segments[i].Continued = p.Segments[i].Continued
+			}
+			p.Segments, p.Images = rescued.Segments, rescued.Images
 		}
-		for i := range min(len(p.Segments), len(rescued.Segments)) {
-			rescued.Segments[i].Continued = p.Segments[i].Continued
-		}
-		p.Segments, p.Images = rescued.Segments, rescued.Images
 	})
 }
 

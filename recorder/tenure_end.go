@@ -200,7 +200,7 @@ func (t *tenure) leaveBehind(last *piece) {
 	}
 	t.beside.Wait()
 	for _, p := range t.pieces {
-		orphans.Go(func() { t.Worker.amendOrphan(t.ctx, p.entry, p.rec, t.log) })
+		orphans.Go(func() { t.amendOrphan(t.ctx, p.entry, p.rec, t.log) })
 	}
 	orphans.Wait()
 }
