@@ -64,6 +64,20 @@ func (j Job) updated(updates []Update) Job {
 	return j
 }
 
+// apart is the job as the current part of rec records it: a presigned URL takes one object, and
+// what an earlier part has for it is not to be replaced. The worker's own storage takes the file.
+func (j Job) apart(rec Recording) Job {
+	j = j.Clone()
+	for _, p := range rec.Earlier {
+		for i := range min(len(j.Files), len(p.Files)) {
+			if p.Files[i].State != FileEmpty {
+				j.Files[i].UploadURL = ""
+			}
+		}
+	}
+	return j
+}
+
 // setStreams has the job stream to the last of urls that it may have.
 func (j *Job) setStreams(urls []string) {
 	j.Streams = nil

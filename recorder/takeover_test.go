@@ -220,6 +220,30 @@ func TestTakeoverByAnUnfitWorker(t *testing.T) {
 	})
 }
 
+// A presigned URL takes one object: no part may replace what another has for it.
+func TestPresignedURLIsForOnePart(t *testing.T) {
+	inYard(t, func(y *yard) {
+		job := fileJob("a")
+		job.Files[0].UploadURL = "https://example.com/put?X-Amz-Signature=s3cret"
+		nothing := func(ctx context.Context, task recorder.Task, commands <-chan recorder.Command, report func(recorder.Recording)) recorder.Recording {
+			rec := dies(time.Minute, recorder.EndDisplayDied)(ctx, task, commands, report)
+			rec.Files[0].State = recorder.FileEmpty
+			return rec
+		}
+		y.acts(nothing, dies(time.Minute, recorder.EndDisplayDied))
+		y.start()
+		l := y.putAs(job, recorder.NewRecording(job, time.Now()))
+		time.Sleep(3 * time.Minute)
+		l.Sent <- stopCommand()
+		y.finished(l)
+		var urls []string
+		for _, e := range y.spool.Entries() {
+			urls = append(urls, e.Task().Job.Files[0].UploadURL)
+		}
+		assert.Equal(t, []string{job.Files[0].UploadURL, job.Files[0].UploadURL, ""}, urls)
+	})
+}
+
 const playlist = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:0\n" +
 	"#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:00.000Z\n#EXTINF:4.000,\nlive_00000.ts\n"
 

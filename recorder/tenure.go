@@ -224,7 +224,7 @@ func (t *tenure) task(rec Recording, playlists []string) Task {
 		playlists = nil
 	}
 	rec.begin(t.job)
-	return Task{Job: t.limit(t.job), Recording: rec, Playlists: playlists}
+	return Task{Job: t.limit(t.job.apart(rec)), Recording: rec, Playlists: playlists}
 }
 
 // keepContinued notes which playlists go on. The caller holds mu.
