@@ -140,6 +140,9 @@ func (g *growth) advance(ctx context.Context) {
 		}
 		g.succeed()
 	}
+	if g.over { // the storage takes whole files only
+		return
+	}
 	for n := range g.ready() {
 		if len(g.busy) >= g.most() {
 			return
