@@ -33,7 +33,7 @@ func redisRows() []row {
 			s.w1.redis.heal()
 			s.stopAt(breakAt + 18*time.Second)
 		}},
-		{name: "the node's network", done: "all of it is cut (Redis, S3), and healed 20 s later", play: func(s *stage) {
+		{name: "the node's network", lost: true, done: "all of it is cut (Redis, S3), and healed 20 s later", play: func(s *stage) {
 			s.at(breakAt)
 			s.w1.redis.cut()
 			s.w1.store.cut()

@@ -38,21 +38,21 @@ func workerRows() []row {
 				s.stopAt(2*breakAt + 14*time.Second)
 			},
 		},
-		{name: "the node restarts", done: "kill -9 of all it runs, started again 15 s later with its disk", play: func(s *stage) {
+		{name: "the node restarts", lost: true, done: "kill -9 of all it runs, started again 15 s later with its disk", play: func(s *stage) {
 			s.at(breakAt)
 			s.w1.vanish()
 			s.at(breakAt + 15*time.Second)
 			s.w1.start()
 			s.stopAt(breakAt + 22*time.Second)
 		}},
-		{name: "the worker hangs", done: "SIGSTOP, SIGCONT 60 s later", play: func(s *stage) {
+		{name: "the worker hangs", lost: true, done: "SIGSTOP, SIGCONT 60 s later", play: func(s *stage) {
 			s.at(breakAt)
 			s.w1.signal(syscall.SIGSTOP)
 			s.at(breakAt + 60*time.Second)
 			s.w1.signal(syscall.SIGCONT)
 			s.stopAt(breakAt + 70*time.Second)
 		}},
-		{name: "the node hangs", done: "SIGSTOP of all it runs, SIGCONT 20 s later", play: func(s *stage) {
+		{name: "the node hangs", lost: true, done: "SIGSTOP of all it runs, SIGCONT 20 s later", play: func(s *stage) {
 			s.at(breakAt)
 			s.w1.freeze(syscall.SIGSTOP)
 			s.at(breakAt + 20*time.Second)

@@ -31,6 +31,8 @@ type row struct {
 	// set prepares the job and the nodes; play brings the fault and sees to the end.
 	set  func(s *stage)
 	play func(s *stage)
+	// lost says that w1 is lost to the job: should its file come late, the job has failed.
+	lost bool
 	// ends are the end reasons that the fault may have; stopped when none.
 	ends []recorder.EndReason
 	// needs says why the row cannot be played here; nil and "" are that it can.
