@@ -4,6 +4,7 @@
 //
 //	Open      janitor -> Xvfb -> Chrome  (PulseAudio beside)
 //	Navigate, Wait, Diagnose             over Chrome's DevTools pipe
+//	Revive    Chrome again, when it died: the display shows its last picture
 //	Close     Chrome, PulseAudio, Xvfb, then the janitor removes the rest
 //
 // As root, the three run under an unprivileged user, so that Chrome's sandbox
