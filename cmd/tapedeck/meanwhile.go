@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -11,7 +12,8 @@ import (
 )
 
 // deliverMeanwhile delivers what earlier lives of a worker left, before there is a queue
-// to tell. The entries stay, without the media that arrived: the worker ends their jobs,
+// to tell. Left alone is what may be gone on with: that is for the worker to say, with
+// the queue. The entries stay, without the media that arrived: the worker ends their jobs,
 // or tells those that ended, as it does with whatever its spool holds when it begins.
 // stop returns when nothing is delivered any more; what was cut off goes on then.
 func deliverMeanwhile(ctx context.Context, spool *upload.Spool, log *zap.Logger) (stop func()) {
@@ -22,6 +24,10 @@ func deliverMeanwhile(ctx context.Context, spool *upload.Spool, log *zap.Logger)
 		log.Error("the spool cannot be read", zap.Error(err))
 	}
 	for _, e := range entries {
+		if mayGoOn(e.Task(), time.Now()) {
+			_ = e.Close() // unlocks
+			continue
+		}
 		deliveries.Go(func() {
 			if err := deliverUntold(ctx, e, log); err != nil {
 				log.Error("an entry of the spool waits for Redis", zap.String("entry", e.Task().Dir), zap.Error(err))
@@ -32,6 +38,16 @@ func deliverMeanwhile(ctx context.Context, spool *upload.Spool, log *zap.Logger)
 		cancel()
 		deliveries.Wait()
 	}
+}
+
+// mayGoOn reports whether a recording was cut off so recently that its job may be
+// recorded on from what the entry says.
+func mayGoOn(task recorder.Task, now time.Time) bool {
+	rec := task.Recording
+	cut := rec.Status != recorder.StatusEnding || rec.EndedAt == 0
+	n := len(rec.Incidents)
+	followed := n > 0 && rec.Incidents[n-1].Reason == rec.EndReason
+	return (cut || followed) && task.Job.OnWorkerLoss != recorder.LossEnd && now.Sub(time.Unix(0, rec.UpdatedAt)) < recorder.ResumeWithin
 }
 
 func deliverUntold(ctx context.Context, e recorder.SpoolEntry, log *zap.Logger) error {

@@ -44,6 +44,7 @@ func (s *shelf) put(id, worker string, ago time.Duration) (recorder.SpoolEntry, 
 	}
 	rec := recorder.NewRecording(job, time.Now())
 	rec.Status, rec.Worker, rec.Attempt, rec.StartedAt = recorder.StatusActive, worker, 1, time.Now().UnixNano()
+	rec.UpdatedAt = time.Now().Add(-ago).UnixNano()
 	entry, err := s.spool.Create(recorder.Task{Job: job, Recording: rec})
 	require.NoError(s.t, err)
 	dir := entry.Task().Dir

@@ -122,7 +122,8 @@ func TestWorkerWaitsForRedis(t *testing.T) {
 	require.NoError(t, free.Close())
 	t.Setenv("TAPEDECK_REDIS_URL", "redis://"+address)
 	s := newShelf(t)
-	s.leave("EG_left", "w1", 0)
+	s.leave("EG_left", "w1", 2*recorder.ResumeWithin)
+	s.leave("EG_cut", "w1", 0)
 
 	run := func(ctx context.Context) (*output, <-chan int) {
 		errOut, ended := &output{}, make(chan int, 1)
@@ -144,10 +145,12 @@ func TestWorkerWaitsForRedis(t *testing.T) {
 	log, ended = run(ctx)
 	says(log, "Redis is away")
 	require.Eventually(t, func() bool { return len(s.stored()) == 1 }, 20*time.Second, 5*time.Millisecond, "the spool needs no Redis: %s", log)
+	assert.Equal(t, entryLeft, s.list()["EG_cut"].State, "it may be gone on with")
+	assert.Equal(t, []string{"EG_left.mp4"}, s.stored())
 	embedded(t, address)
 	says(log, "worker is up")
-	require.Eventually(t, func() bool { return len(s.list()) == 0 }, 20*time.Second, 10*time.Millisecond, "the entry is freed: %s", log)
-	assert.Equal(t, []string{"EG_left.mp4"}, s.stored(), "once")
+	require.Eventually(t, func() bool { return len(s.list()) == 0 }, 20*time.Second, 10*time.Millisecond, "the entries are freed: %s", log)
+	assert.ElementsMatch(t, []string{"EG_left.mp4", "EG_cut.mp4"}, s.stored(), "once")
 	stop()
 	assert.Zero(t, <-ended, log)
 }
