@@ -45,6 +45,7 @@ type stage struct {
 	room     *recordertest.FakeRoom // entered when pass has an AdminToken
 	pass     recorder.Pass
 	pauses   []recorder.Span // of the parts before
+	earlier  []recorder.Part
 	pipeline *recordertest.FakePipeline
 	recorder recorder.Recorder
 	commands chan recorder.Command
@@ -102,7 +103,7 @@ func (s *stage) start(dir string) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s.cancel, s.began = cancel, time.Now()
 	rec := recorder.NewRecording(s.job, time.Now())
-	rec.Status, rec.Pauses = recorder.StatusStarting, s.pauses
+	rec.Status, rec.Pauses, rec.Earlier = recorder.StatusStarting, s.pauses, s.earlier
 	task := recorder.Task{Job: s.job, Recording: rec, Dir: dir, Pass: s.pass}
 	go func() {
 		s.result = s.recorder.Run(ctx, task, s.commands, func(rec recorder.Recording) {
