@@ -29,7 +29,9 @@ func (d *delivery) turn(ctx context.Context, j *journal) {
 	bounded, cancel := context.WithTimeout(ctx, courtesy)
 	defer cancel()
 	if st, err := d.route.open(bounded, d.entry.spool.opts, false); err == nil && j.Target == st.target() {
-		st.discard(bounded, j.progress)
+		var left progress
+		j.look(func(p progress) { left = p })
+		st.discard(bounded, left)
 	}
 	j.update(func(p *progress) { *p = progress{Backup: true, Why: whyBackup(d.file.Error)} })
 }

@@ -118,7 +118,7 @@ func (d *delivery) run(ctx context.Context) {
 	}
 	info, err := os.Stat(d.media)
 	if errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0) {
-		d.absent(j)
+		d.absent(ctx, j)
 		return
 	}
 	d.until(ctx, j)
@@ -134,7 +134,7 @@ func (d *delivery) journal() *journal {
 
 // absent settles a file without media: an earlier process delivered it and its
 // caller does not know, or there never was anything.
-func (d *delivery) absent(j *journal) {
+func (d *delivery) absent(ctx context.Context, j *journal) {
 	switch {
 	case d.before.State == recorder.FileDelivered:
 		d.file = d.before
@@ -143,7 +143,7 @@ func (d *delivery) absent(j *journal) {
 		return
 	default:
 		if d.grown.open() {
-			d.grown.abandon()
+			d.grown.abandon(ctx)
 		}
 		d.file.State, d.file.Size, d.file.Error = recorder.FileEmpty, 0, "nothing was recorded"
 	}

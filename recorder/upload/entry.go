@@ -70,7 +70,7 @@ func (e *entry) Free() error {
 	err := e.free()
 	if err == nil {
 		for _, g := range followed {
-			g.abandon()
+			g.abandon(g.life)
 		}
 	}
 	return errors.Join(err, e.lock.Close())

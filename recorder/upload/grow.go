@@ -97,11 +97,11 @@ func (g *growth) close() {
 }
 
 // abandon removes an upload of which nothing comes, once its senders are closed.
-func (g *growth) abandon() {
+func (g *growth) abandon(ctx context.Context) {
 	if g.store == nil || g.j.UploadID == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.life), courtesy)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), courtesy)
 	defer cancel()
 	g.store.discard(ctx, g.j.progress)
 }

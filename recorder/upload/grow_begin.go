@@ -27,7 +27,7 @@ const (
 func (g *growth) begin(ctx context.Context) error {
 	// A recording that ends at once must not leave an upload nobody knows of: what is
 	// asked already gets a moment for its answer.
-	bounded, cancel := context.WithTimeout(g.life, firstAnswer)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), firstAnswer)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() {
 		sleep(bounded, lastAnswer)

@@ -39,9 +39,11 @@ func (d *deck) roll(job recorder.Job, f film) *take {
 	k.lease = recordertest.NewFakeLease(job, rec)
 	ctx, cancel := context.WithCancel(d.t.Context())
 	done := make(chan struct{})
+	follower, ok := k.entry.(recorder.Follower)
+	require.True(d.t, ok)
 	go func() {
 		defer close(done)
-		k.entry.(recorder.Follower).Follow(ctx, rec, k.lease, func(rec recorder.Recording) {
+		follower.Follow(ctx, rec, k.lease, func(rec recorder.Recording) {
 			k.mu.Lock()
 			defer k.mu.Unlock()
 			k.told = append(k.told, rec.Files[0])
@@ -277,5 +279,25 @@ func TestGrowthOfNothing(t *testing.T) {
 	eventually(t, func() bool { return s.Uploads() == 1 })
 	given.stop()
 	require.NoError(t, given.entry.Free())
+	require.Zero(t, s.Uploads())
+}
+
+// The answer to the last request is lost, and the server knows nothing of the upload
+// any more: the object is found, and not sent again.
+func TestGrowthLosesTheAnswer(t *testing.T) {
+	s := recordertest.StartS3(t)
+	p := recordertest.StartS3Proxy(t, s.Endpoint)
+	d, f := growing(t), shot(t)
+	p.Fault(func(_ int, r *http.Request) recordertest.S3Fault {
+		return recordertest.S3Fault{LoseAnswer: isCompletion(r)}
+	})
+	k := d.roll(toS3(through(s, p)), f)
+	k.camera.roll(12)
+	parts(t, p, f.ends[11]/takePart)
+	rec := k.end()
+	requireDelivered(t, rec)
+	require.Equal(t, "talks/talk.mp4", rec.Files[0].Filename)
+	require.True(t, bytes.Equal(f.final, s.Get("talks/talk.mp4")))
+	require.LessOrEqual(t, p.Sent(isPart), int64(len(f.final)+takePart))
 	require.Zero(t, s.Uploads())
 }

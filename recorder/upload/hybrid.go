@@ -13,7 +13,8 @@ import (
 // then the media and the moof of one fragment after the other. A fragment's mdat
 // gets its size before its moof is written, so that all below a whole moov or
 // moof stays as it is, but for two places that change when the file is finalised:
-// the header (hybridHeader) and the type of the first moov.
+// the size of the first mdat, at byte 32 or 40, which then holds all fragments, and the
+// type of the first moov.
 type hybrid struct {
 	next   int64 // the box to look at
 	stable int64 // where the last whole fragment ends
@@ -22,10 +23,6 @@ type hybrid struct {
 	tracks map[uint32]*hybridTrack
 	marks  []milestone
 }
-
-// hybridHeader is how much of the file's beginning changes at its end: the size
-// of the box that then holds all fragments.
-const hybridHeader = 56
 
 // milestone says how much media are whole below an offset.
 type milestone struct {

@@ -130,7 +130,7 @@ func (w *wreck) try(ctx context.Context) error {
 		return err
 	}
 	w.delivered(st, salvaged)
-	w.manifest(ctx, st, where)
+	w.manifest(ctx, st)
 	return nil
 }
 
@@ -259,7 +259,7 @@ func (w *wreck) delivered(st *s3Store, got salvaged) {
 }
 
 // manifest stores <file>.json beside the file: libraries find it by that.
-func (w *wreck) manifest(ctx context.Context, st *s3Store, where Storage) {
+func (w *wreck) manifest(ctx context.Context, st *s3Store) {
 	if w.i < len(w.job.Files) && w.job.Files[w.i].DisableManifest {
 		return
 	}

@@ -102,12 +102,15 @@ func TestRescue(t *testing.T) {
 func isHeader(r *http.Request) bool {
 	return r.Method == http.MethodPut && r.URL.Query().Get("partNumber") == "1"
 }
+
 func isPart8(r *http.Request) bool {
 	return r.Method == http.MethodPut && r.URL.Query().Get("partNumber") == "8"
 }
+
 func isCompletion(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.URL.Query().Has("uploadId")
 }
+
 func isManifest(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, ".json") }
 
 // lose ends a worker: after so many fragments, or at its end in the first request

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -209,6 +210,9 @@ func (s *s3Store) complete(ctx context.Context, key, id string, o *object, repla
 	switch {
 	case err == nil:
 		o.journal.update(func(p *progress) { p.drop() })
+	case o.journal.Grown != nil && s.appears(ctx, key, o, codeOf(err) == noSuchUpload):
+		o.journal.update(func(p *progress) { p.drop() })
+		return sent{done: true, etag: o.etag()}, nil
 	case errors.Is(err, errTaken):
 		s.discard(ctx, o.journal.progress)
 		o.journal.update(func(p *progress) { p.drop() })
@@ -222,6 +226,24 @@ func (s *s3Store) complete(ctx context.Context, key, id string, o *object, repla
 		err = &fault{class: passing, text: err.Error(), cause: err}
 	}
 	return got, err
+}
+
+// appears reports whether the object is there although nobody said so, and may wait for
+// it: some servers put the parts together for longer than anybody waits for an
+// answer, and know nothing of the upload when they are asked again. Sending all of it
+// anew takes longer.
+func (s *s3Store) appears(ctx context.Context, key string, o *object, wait bool) bool {
+	const patience, every = time.Minute, time.Second
+	for began := time.Now(); ; {
+		head, err := s.headOf(ctx, key)
+		if err == nil && head.there {
+			return head.size == o.digest.Size && strings.EqualFold(head.etag, o.etag())
+		}
+		if !wait || ctx.Err() != nil || time.Since(began) >= patience {
+			return false
+		}
+		sleep(ctx, every)
+	}
 }
 
 // completeOf makes an object of parts, the first one first. late says that nobody

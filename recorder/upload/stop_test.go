@@ -16,6 +16,7 @@ import (
 
 	"tapedeck/recorder"
 	"tapedeck/recorder/recordertest"
+	"tapedeck/recorder/upload"
 )
 
 // How long a recording's file takes to be in S3 once it is stopped does not depend
@@ -34,7 +35,7 @@ func TestStopToAvailable(t *testing.T) {
 	for _, length := range lengths {
 		s := recordertest.StartS3(t)
 		p := recordertest.StartS3Proxy(t, s.Endpoint)
-		k := growing(t).roll(toS3(through(s, p)), film{})
+		k := newDeck(t, upload.Options{Stall: time.Minute}).roll(toS3(through(s, p)), film{})
 		r := recordFast(t, clip, length, k, p)
 		waits = append(waits, r.available)
 		fmt.Fprintf(&table, "| %s | %.0f MB | %.1f s | %.1f s | %.1f MB | %.1f s |\n", length, float64(r.size)/1e6,
