@@ -147,7 +147,8 @@ func (s *stage) judgeMedia(v *verdict) {
 	v.lost = missing(pictures(all), from, to, everyPicture, usualPicture)
 	v.lostSound = missing(beeps(all), from, to, everyBeep, usualBeep)
 	bound := max(s.row.bound, 10*time.Second)
-	if v.lost > bound || v.lostSound > bound {
+	// Beeps tell to a second.
+	if v.lost > bound || v.lostSound > bound+everyBeep {
 		s.Errorf("lost: %.1f s of picture, %.1f s of sound; at most %.0f s may be", v.lost.Seconds(), v.lostSound.Seconds(), bound.Seconds())
 	}
 	if twice := overlap(all); twice > time.Second {

@@ -62,8 +62,8 @@ otherwise the job is stopped after about 24 s, and everything that was broken is
 
 - **frames**: different pictures that were delivered, of those that the time from the first frame to the stop has room for
   (15 a second). "+ n" are only in a spool.
-- **lost**: seconds of picture and of sound that no file has. Gaps below 0.4 s (picture) and 1.6 s (sound, one beep a
-  second) do not count.
+- **lost**: seconds of picture and of sound that no file has. Gaps below 0.4 s (picture) and 1.6 s (sound) do not
+  count. Sound is told by its beeps, so to a second.
 - **in storage**: what was delivered; all of it plays.
 - **available**: from the stop until the job has ended with everything delivered.
 - **left**: processes, X displays, spool entries, open multipart uploads, objects that the job's result does not name.
