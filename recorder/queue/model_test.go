@@ -155,8 +155,10 @@ func (m *model) step() {
 			require.NoError(m.t, err)
 			m.ended[id] = s.status.Ended()
 		}
-	case n < 85 && l != nil:
+	case n < 80 && l != nil:
 		m.report(l)
+	case n < 85 && l != nil:
+		m.note(l)
 	case n < 92 && l != nil:
 		rec := l.now.Clone()
 		rec.Status = recorder.StatusComplete
@@ -184,6 +186,25 @@ func (m *model) report(l *lease) {
 	err := l.Report(ctx, rec)
 	if stale {
 		require.Equal(m.t, before, rev(), "%s: a report of an old owner was obeyed: %v", id, err)
+	}
+}
+
+// note keeps a text. Nobody finds what an old owner noted after it was replaced.
+func (m *model) note(l *lease) {
+	id := l.before.ID
+	noted := func() string { return m.redis.HGet(l.q.keys.notes(id), "fence") }
+	stale, before := m.fences[id] != integer(l.fence) || m.ended[id], noted()
+	gone := l.over() != nil
+	text := l.fence + " " + nonce()
+	l.Note("fence", text)
+	require.NoError(m.t, l.flushNotes(m.t.Context()))
+	l.notes.sending.Lock() // a batch that was under way
+	defer l.notes.sending.Unlock()
+	switch {
+	case stale:
+		require.Equal(m.t, before, noted(), "%s: a note of an old owner was kept", id)
+	case !gone:
+		require.Equal(m.t, text, noted(), "%s: a note of the owner was not kept", id)
 	}
 }
 
@@ -239,6 +260,11 @@ func (m *model) settle() {
 	}
 	for _, id := range m.jobs {
 		require.Equal(m.t, 1, ends[id], "%s ended so often", id)
+	}
+	kept, err := m.client.Keys(ctx, last.q.keys.notes("*")).Result()
+	require.NoError(m.t, err)
+	for _, key := range kept {
+		require.Positive(m.t, m.client.TTL(ctx, key).Val(), "%s is kept for ever", key)
 	}
 	left, err := m.client.XLen(ctx, last.q.keys.jobs()).Result()
 	require.NoError(m.t, err)

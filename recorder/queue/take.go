@@ -124,9 +124,10 @@ func (q *Queue) takeFrom(ctx context.Context, e entry, before state, op string, 
 }
 
 // ownGrace is how long this life of the worker leaves what earlier ones
-// recorded to the spool's recovery.
+// recorded to the spool's recovery: a child that outlived its worker has 15 s to
+// finalise its file, and the spool is looked at every 5.
 func (q *Queue) ownGrace(now time.Time) time.Duration {
-	return max(0, 2*q.opts.LeaseTTL-now.Sub(q.born))
+	return max(0, 4*q.opts.LeaseTTL-now.Sub(q.born))
 }
 
 // refuseTwin ends a job that was added by hand and must not run beside another one.

@@ -69,7 +69,7 @@ elseif owner ~= '' then
     return { 'later' }
   end
   local recorded = status == 'active' or status == 'ending'
-  if mine and recorded and (now < expiry + 2 * ttl or tonumber(ARGV[10]) > 0) then
+  if mine and recorded and (now < expiry + 3 * ttl or tonumber(ARGV[10]) > 0) then
     return { 'later' }
   end
   if not mine and status == 'ending' and now < expiry + tonumber(ARGV[9]) then
