@@ -201,7 +201,7 @@ func TestHealth(t *testing.T) {
 	redis.Kill()
 	code, body = ask(t, http.MethodGet, s.url+"/healthz")
 	assert.Equal(t, http.StatusOK, code, "what is degraded still answers")
-	assert.Equal(t, "degraded: Redis does not answer\n", body)
+	assert.Equal(t, "degraded: redis does not answer\n", body)
 	_, body = ask(t, http.MethodGet, s.url+"/metrics")
 	assert.Contains(t, body, "\ntapedeck_redis_up 0\n")
 	s.stop()

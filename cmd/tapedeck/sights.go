@@ -20,7 +20,7 @@ func (a *app) sights(ctx context.Context, from control.Sources, log *zap.Logger)
 	health := control.Health{Draining: ctx.Done(), Checks: []func(context.Context) error{
 		func(ctx context.Context) error {
 			if from.Redis(ctx) != nil {
-				return errors.New("Redis does not answer")
+				return errors.New("redis does not answer")
 			}
 			return nil
 		},
