@@ -11,9 +11,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// rescanEvery is how often the spool is looked at again: a child that outlived
-// an earlier life of this worker has finalised its file by then.
-const rescanEvery = 5 * time.Second
+// rescanEvery is how often the spool is looked at again. A child that outlived an earlier life of
+// this worker has finalised its file soon after this one began, and its job is to go on: until
+// then it is rescanSoon.
+const (
+	rescanEvery = 5 * time.Second
+	rescanSoon  = 500 * time.Millisecond
+	rescanBegin = 30 * time.Second
+)
 
 // laterPart is how long an earlier part waits for the entry of the one that followed it,
 // which the child of an earlier life may be finalising.
@@ -21,8 +26,12 @@ const laterPart = time.Minute
 
 // rescan takes up entries that come free while the worker runs, until ctx is done.
 func (w *Worker) rescan(ctx, jobCtx context.Context) {
-	for {
-		pause(ctx, rescanEvery)
+	for began := w.Now(); ; {
+		every := rescanEvery
+		if w.Now().Sub(began) < rescanBegin {
+			every = rescanSoon
+		}
+		pause(ctx, every)
 		if ctx.Err() != nil {
 			return
 		}
@@ -215,7 +224,7 @@ func (t *tenure) takeBack(state Recording, slot bool) {
 }
 
 // locate notes in a part from the spool what only the queue was told: where the storage has its
-// series, and what its streams were in all parts.
+// series, how long its media were, and what its streams were in all parts.
 func (t *tenure) locate(p *piece, state Recording) {
 	if max(state.Part, 1) != max(p.rec.Part, 1) {
 		return
@@ -224,6 +233,11 @@ func (t *tenure) locate(p *piece, state Recording) {
 		p.rec.Streams = state.Streams
 		if p.rec.Error != nil {
 			p.rec.failStreams(p.rec.Error, p.rec.EndedAt)
+		}
+	}
+	for i := range min(len(p.rec.Files), len(state.Files)) {
+		if to, at := &p.rec.Files[i], state.Files[i]; at.EndedAt > to.EndedAt {
+			to.StartedAt, to.EndedAt, to.Duration = at.StartedAt, at.EndedAt, at.Duration
 		}
 	}
 	for i := range min(len(p.rec.Segments), len(state.Segments)) {
