@@ -42,6 +42,7 @@ test: setup tools compile web-test lint-run ## Set up, lint and run every test w
 	@echo "compiling everything with -race (minutes when the build cache is cold)"
 	@go build -race ./...
 	@ok=true; \
+	(set -x; go test ./test/protocol) || ok=false; \
 	(set -x; go test -race -timeout 20m -p 2 $(UNTIMED)) || ok=false; \
 	(set -x; go test -race -timeout 20m -p 1 $(filter-out $(UNTIMED),$(shell go list ./...))) || ok=false; \
 	$$ok

@@ -20,14 +20,16 @@ func runs() []run {
 	few := []run{
 		{"a worker crashes, and answers are lost", bounds{workers: 2, claims: 2, crashes: 1, lapses: 1, lostAnswers: 1}},
 		{"leases lapse under workers that live", bounds{workers: 2, claims: 3, lapses: 2, lostAnswers: 1}},
-		{"redis forgets under workers that live", bounds{workers: 2, claims: 2, lapses: 1, losses: 1}},
+		{"redis falls back to what it was", bounds{workers: 2, claims: 2, lapses: 1, losses: 1, saves: 1}},
 		{"redis forgets, and a worker crashes", bounds{workers: 2, claims: 2, crashes: 1, losses: 1}},
 	}
-	if os.Getenv("TAPEDECK_LONG") == "" {
+	switch {
+	case raced: // one goroutine: `make test` searches without the detector
+		return []run{{"leases lapse", bounds{workers: 2, claims: 2, lapses: 1}}}
+	case os.Getenv("TAPEDECK_LONG") == "":
 		return few
 	}
 	return append(few,
-		run{"redis falls back to what it was", bounds{workers: 2, claims: 2, lapses: 1, losses: 1, saves: 1}},
 		run{"redis forgets between crashes", bounds{workers: 2, claims: 2, crashes: 1, lapses: 1, losses: 1}},
 		run{"both workers crash", bounds{workers: 2, claims: 2, crashes: 2, lapses: 2}},
 		run{"three workers", bounds{workers: 3, claims: 3, crashes: 1, lapses: 1}},
@@ -47,6 +49,9 @@ func TestProtocol(t *testing.T) {
 		states, steps = states+x.States, steps+x.Steps
 	}
 	t.Logf("in all %d states, %d steps", states, steps)
+	if raced {
+		return
+	}
 	require.Greater(t, steps, 1_000_000, "the search has become too small to show anything")
 }
 
