@@ -66,3 +66,9 @@ func (sc *screen) atom(name string) (uint32, error) {
 	}
 	return binary.LittleEndian.Uint32(reply[8:]), nil
 }
+
+// MakeDir and SweepDirs are how sessions tell their directories from others' remains.
+var (
+	MakeDir   = makeDir
+	SweepDirs = sweepDirs
+)

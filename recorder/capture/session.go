@@ -36,7 +36,8 @@ type Session struct {
 	log        *zap.Logger
 	account    account
 	chromePath string
-	dir        string // everything of the session, removed in the end
+	dir        string   // everything of the session, removed in the end
+	lock       *os.File // on dir, while we live
 
 	janitor   *janitor
 	launcher  *launcher
@@ -120,11 +121,12 @@ func (s *Session) prepare(base string) error {
 		s.launcher.stop()
 		return errors.Join(recorder.Errorf(recorder.CodeUnavailable, "making the session's directory: %w", err), s.janitor.finish())
 	}
-	if s.dir, err = os.MkdirTemp(base, "s-"); err != nil {
+	sweepDirs(base)
+	if s.dir, s.lock, err = makeDir(base); err != nil {
 		return fail(err)
 	}
 	if err := s.janitor.path(s.dir); err != nil {
-		return fail(errors.Join(err, os.Remove(s.dir)))
+		return fail(errors.Join(err, os.Remove(s.dir), s.lock.Close()))
 	}
 	temp := filepath.Join(s.dir, "tmp")
 	if err := errors.Join(os.Mkdir(temp, 0o700), s.account.give(temp), s.account.give(s.dir)); err != nil {
@@ -300,5 +302,5 @@ func (s *Session) close() error {
 	s.end()
 	s.jobs.Wait()
 	s.launcher.stop()
-	return errors.Join(err, s.janitor.finish())
+	return errors.Join(err, s.janitor.finish(), s.lock.Close())
 }
