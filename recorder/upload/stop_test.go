@@ -53,7 +53,7 @@ func TestStopToAvailable(t *testing.T) {
 
 // fastRun is what came of one recording.
 type fastRun struct {
-	size, sent, all    int64 // bytes: of the file, after the stop, in all
+	size, sent, all    int64         // bytes: of the file, after the stop, in all
 	muxed              time.Duration // until the muxer has finalised the file
 	available, settled time.Duration
 	server             time.Duration // of the request that completes the object
