@@ -175,6 +175,10 @@ func (w *Worker) recoverJob(ctx context.Context, pieces []*piece, slot bool, fre
 // takeUp goes on with a job whose newest parts are in this worker's spool, or ends it.
 func (t *tenure) takeUp(pieces []*piece, slot, goesOn bool) {
 	state, last := t.lease.Recording(), pieces[len(pieces)-1]
+	if state.StartedAt != 0 && state.Part == last.rec.Part && state.Attempt > last.rec.Attempt {
+		t.standBack(pieces, state, slot)
+		return
+	}
 	others := state.Part > last.rec.Part && state.StartedAt != 0 // somebody had the job meanwhile
 	earlier := pieces
 	if !others {
@@ -209,6 +213,15 @@ func (t *tenure) takeUp(pieces []*piece, slot, goesOn bool) {
 	last.lists = t.listsOf(last.entry, last.rec)
 	next, playlists := t.turn(last, nil)
 	t.record(next, playlists)
+}
+
+// standBack goes on with a job whose part another worker recorded again, because nobody had
+// been told that it began here. What is here is delivered beside, and told of at the end.
+func (t *tenure) standBack(pieces []*piece, state Recording, slot bool) {
+	for _, p := range pieces {
+		t.jobs.Go(func() { t.deliverOrphan(t.ctx, p.entry, p.rec, t.log) })
+	}
+	t.takeBack(state, slot)
 }
 
 // takeBack goes on with a job that another worker had after this one, and lost.

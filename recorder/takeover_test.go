@@ -373,7 +373,6 @@ func TestLostEndingJobIsRescued(t *testing.T) {
 // cut is what an earlier life of this worker has in the spool of a job that goes on.
 func (y *yard) cut(change ...func(*recorder.Recording)) *recordertest.FakeEntry {
 	job, rec := lostJob()
-	rec.Attempt = 1
 	for _, c := range change {
 		c(&rec)
 	}
@@ -536,6 +535,26 @@ func TestWorkerThatComesBackWithSeveralParts(t *testing.T) {
 			assert.Equal(t, "w2", got.Earlier[1].Worker)
 			assert.Equal(t, recorder.FileDelivered, got.Earlier[0].Files[0].State)
 			assert.Equal(t, recorder.StatusComplete, got.Status)
+			y.allFreed()
+		})
+	})
+	t.Run("another worker recorded the same part meanwhile, and is lost", func(t *testing.T) {
+		inYard(t, func(y *yard) {
+			y.rescues(time.Second)
+			ours := y.cut(func(rec *recorder.Recording) { rec.Attempt = 1 })
+			_, rec := lostJob()
+			rec.Attempt = 2
+			l := y.adopts(rec)
+			l.Previous = "w2"
+			y.start()
+			time.Sleep(time.Minute)
+			l.Sent <- stopCommand()
+			got := y.finished(l)
+			assert.Equal(t, 2, got.Part)
+			require.Len(t, got.Earlier, 1)
+			assert.Equal(t, "w2", got.Earlier[0].Worker, "it is their part that was told of")
+			assert.Equal(t, recorder.FileDelivered, got.Earlier[0].Files[0].State)
+			assert.Equal(t, 1, ours.End().Deliveries, "ours is delivered as well")
 			y.allFreed()
 		})
 	})
