@@ -103,10 +103,12 @@ func (n *node) freeze(sig syscall.Signal) {
 	}
 }
 
-// awaitUpload waits until the recording is over and a request that uploads is under way.
+// awaitUpload waits until what is left of the recording is being uploaded.
 func (s *stage) awaitUpload(n *node, limit time.Duration) {
 	s.Helper()
-	s.await("the end of the recording", limit, func(rec recorder.Recording) bool { return rec.Status == recorder.StatusEnding && rec.EndedAt > 0 })
+	s.await("the delivery", limit, func(rec recorder.Recording) bool {
+		return rec.Status == recorder.StatusEnding && rec.EndedAt > 0 && len(rec.Files) == 1 && rec.Files[0].State == recorder.FileUploading
+	})
 	for deadline := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
 		for _, r := range n.faults.Requests() {
 			if r.Status == 0 && r.Method == http.MethodPut {
