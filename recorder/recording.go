@@ -144,6 +144,9 @@ type Recording struct {
 	// Pauses are the spans that clients left out of files, segments and images. The
 	// last one has no end while the recording is paused.
 	Pauses []Span `json:"pauses,omitempty"`
+	// Orphan says of what is to be delivered that its job is another worker's by now, or
+	// nobody's: it goes beside what is there and replaces nothing. Told by whoever delivers.
+	Orphan bool `json:"-"`
 
 	Stats Stats `json:"stats,omitzero"`
 

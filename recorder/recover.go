@@ -287,6 +287,7 @@ func (w *Worker) adopt(ctx context.Context, id string, log *zap.Logger) (Lease, 
 // deliverOrphan delivers a recording whose job is somebody else's by now, or
 // nobody's.
 func (w *Worker) deliverOrphan(ctx context.Context, entry SpoolEntry, rec Recording, log *zap.Logger) {
+	rec.Orphan = true
 	w.amendOrphan(ctx, entry, entry.Deliver(ctx, rec, func(Recording) {}), log)
 }
 

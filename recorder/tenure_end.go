@@ -26,7 +26,7 @@ func (t *tenure) deliverBeside(p *piece) {
 			}
 		}
 		rec := p.rec.Clone()
-		rec.Status = StatusEnding
+		rec.Status, rec.Orphan = StatusEnding, isLost(t.lease)
 		p.rec = p.entry.Deliver(t.ctx, rec, t.learn)
 		t.learn(p.rec)
 	})
