@@ -25,7 +25,9 @@ func TestEveryEndReasonIsListed(t *testing.T) {
 			return true
 		}
 		if of, ok := spec.Type.(*ast.Ident); ok && of.Name == "EndReason" {
-			text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			literal, ok := spec.Values[0].(*ast.BasicLit)
+			require.True(t, ok)
+			text, err := strconv.Unquote(literal.Value)
 			require.NoError(t, err)
 			declared = append(declared, recorder.EndReason(text))
 		}

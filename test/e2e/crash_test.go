@@ -53,10 +53,16 @@ func requirePlays(t *testing.T, path string, least time.Duration) {
 	assert.GreaterOrEqual(t, len(beeps), int(least.Seconds())-1, "sound is there as well")
 }
 
+// endsWithLoss has a job end where it is cut off; test/faults plays those that go on.
+func endsWithLoss(job recorder.Job) recorder.Job {
+	job.OnWorkerLoss = recorder.LossEnd
+	return job
+}
+
 func TestDeadChild(t *testing.T) {
 	page, s3, p := recordertest.StartPage(t), recordertest.StartS3(t), startPool(t)
 	w := p.startWorker("w1", bucketEnv(s3)...)
-	id := p.enqueue(pageJob(page.URL+"/barcode", "talk.mp4", 2*time.Minute))
+	id := p.enqueue(endsWithLoss(pageJob(page.URL+"/barcode", "talk.mp4", 2*time.Minute)))
 	p.awaitActive(id)
 	p.awaitElapsed(id, 10*time.Second)
 	require.NoError(t, syscall.Kill(w.child().PID, syscall.SIGKILL))
@@ -75,7 +81,7 @@ func TestDeadChild(t *testing.T) {
 func TestDeadWorker(t *testing.T) {
 	page, s3, p := recordertest.StartPage(t), recordertest.StartS3(t), startPool(t)
 	w := p.startWorker("w1", bucketEnv(s3)...)
-	id := p.enqueue(pageJob(page.URL+"/barcode", "talk.mp4", 2*time.Minute))
+	id := p.enqueue(endsWithLoss(pageJob(page.URL+"/barcode", "talk.mp4", 2*time.Minute)))
 	p.awaitActive(id)
 	p.awaitElapsed(id, 7*time.Second)
 	w.killTree()
@@ -101,7 +107,7 @@ func TestOrphanedChild(t *testing.T) {
 	t.Parallel()
 	page, p := recordertest.StartPage(t), startPool(t)
 	w := p.startWorker("w1")
-	id := p.enqueue(pageJob(page.URL+"/barcode", "talk.mp4", 2*time.Minute))
+	id := p.enqueue(endsWithLoss(pageJob(page.URL+"/barcode", "talk.mp4", 2*time.Minute)))
 	p.awaitActive(id)
 	p.awaitElapsed(id, 4*time.Second)
 	w.kill()
@@ -142,8 +148,10 @@ func TestTakeover(t *testing.T) {
 	assert.Zero(t, s.unreadable)
 
 	p.startWorker("w1")
-	rec = p.await(id, "part 1", 30*time.Second, func(rec recorder.Recording) bool { return len(rec.Files) == 2 })
-	assert.Equal(t, recorder.StatusComplete, rec.Status)
+	rec = p.await(id, "part 1", 30*time.Second, func(rec recorder.Recording) bool {
+		return rec.Earlier[0].Files[0].State == recorder.FileDelivered
+	})
+	assert.Equal(t, recorder.EndWorkerLost, rec.Earlier[0].EndReason)
 	requirePlays(t, p.stored("talk.mp4"), 2*time.Second)
 	assert.Equal(t, 1, p.count(id, recorder.EventEnded), "a job ends once")
 	assert.Equal(t, 1, p.count(id, recorder.EventAmended))
