@@ -61,7 +61,7 @@ measured in what was delivered, whatever file it is in. The fault comes about 8 
 otherwise the job is stopped after about 24 s, and everything that was broken is whole again by then.
 
 - **frames**: different pictures that were delivered, of those that the time from the first frame to the stop has room for
-  (15 a second). "+ n" are only in a spool.
+  (15 a second); more where two workers recorded at a time. "+ n" are only in a spool.
 - **lost**: seconds of picture and of sound that no file has. Gaps below 0.4 s (picture) and 1.6 s (sound) do not
   count. Sound is told by its beeps, so to a second.
 - **in storage**: what was delivered; all of it plays.
