@@ -112,8 +112,9 @@ func (t *tenure) deliver(last *piece) {
 	}
 	t.handOver(false)
 	t.report(rec)
+	beside := after(&t.beside) // more may be added when it is over: nobody else waits for it
 	if last.entry != nil && (rec.StartedAt != 0 || !several) {
-		t.awaitBeside(earlierFirst)
+		t.await(beside, earlierFirst)
 		streams := rec.Streams // of this part alone
 		rec = last.entry.Deliver(t.ctx, t.whole(rec), func(r Recording) {
 			r.UpdatedAt, r.Streams = t.Now().UnixNano(), streams
@@ -121,7 +122,7 @@ func (t *tenure) deliver(last *piece) {
 		})
 		rec.Streams = streams
 	}
-	t.beside.Wait()
+	<-beside
 	if rec.StartedAt != 0 || t.handed {
 		t.rescueAgain(rec)
 	}
@@ -140,12 +141,12 @@ func (t *tenure) deliver(last *piece) {
 	t.abandon(last)
 }
 
-// awaitBeside waits d at most.
-func (t *tenure) awaitBeside(d time.Duration) {
+// await waits d at most.
+func (t *tenure) await(done <-chan struct{}, d time.Duration) {
 	ctx, cancel := context.WithTimeout(t.ctx, d)
 	defer cancel()
 	select {
-	case <-after(&t.beside):
+	case <-done:
 	case <-ctx.Done():
 	}
 }
