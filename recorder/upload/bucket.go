@@ -13,6 +13,8 @@ type bucket interface {
 	// send uploads and verifies. replace is false where an object that appeared in
 	// the meantime must survive: then the error Is errTaken.
 	send(ctx context.Context, key string, o *object, replace bool) error
+	// discard is that of store.
+	discard(ctx context.Context, p progress)
 }
 
 // What lies under a key.
@@ -77,7 +79,7 @@ func (o *object) under(ctx context.Context, b bucket, key string) (done placed, 
 	case there == different && !ours:
 		return placed{}, true, nil
 	}
-	o.journal.update(func(p *progress) { p.Name = key })
+	o.leave(ctx, b, key)
 	err = b.send(ctx, key, o, ours)
 	if !errors.Is(err, errTaken) {
 		return done, false, err
@@ -87,6 +89,17 @@ func (o *object) under(ctx context.Context, b bucket, key string) (done placed, 
 		return done, false, nil
 	}
 	return placed{}, true, nil
+}
+
+// leave notes the name that is tried, and removes what was sent under another one.
+func (o *object) leave(ctx context.Context, b bucket, key string) {
+	var before progress
+	o.journal.look(func(p progress) { before = p })
+	if before.Name != "" && before.Name != key && before.UploadID != "" {
+		b.discard(ctx, before)
+		o.journal.update(func(p *progress) { p.drop() })
+	}
+	o.journal.update(func(p *progress) { p.Name = key })
 }
 
 // names is how many names an object may try.

@@ -78,6 +78,9 @@ func (e *entry) delivery(task recorder.Task, rec recorder.Recording, i int, chan
 		out = task.Job.Files[i]
 	}
 	d.route = e.spool.route(task, out.Storage, out.UploadURL)
+	if rec.Orphan {
+		d.route = d.route.beside()
+	}
 	return d
 }
 

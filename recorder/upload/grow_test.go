@@ -32,11 +32,16 @@ const takePart = 5 << 20 // the least that S3 takes
 // roll begins one. The storage is that of the job.
 func (d *deck) roll(job recorder.Job, f film) *take {
 	d.t.Helper()
+	return d.rollOf(task(job, nil), f)
+}
+
+func (d *deck) rollOf(begun recorder.Task, f film) *take {
+	d.t.Helper()
 	k := &take{t: d.t, deck: d}
-	k.entry = d.entryOf(task(job, nil))
+	k.entry = d.entryOf(begun)
 	k.camera = f.camera(d.t, k.entry)
 	rec := k.entry.Task().Recording
-	k.lease = recordertest.NewFakeLease(job, rec)
+	k.lease = recordertest.NewFakeLease(begun.Job, rec)
 	ctx, cancel := context.WithCancel(d.t.Context())
 	done := make(chan struct{})
 	follower, ok := k.entry.(recorder.Follower)

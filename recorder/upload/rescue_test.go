@@ -5,6 +5,8 @@ import (
 	"context"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -171,6 +173,57 @@ func TestGrowthIsEndedByAnother(t *testing.T) {
 	require.Equal(t, "talks/talk-2.mp4", rec.Files[0].Filename)
 	require.EqualValues(t, rescued.Size, len(s.Get("talks/talk.mp4")))
 	require.True(t, bytes.Equal(f.final, s.Get("talks/talk-2.mp4")))
+}
+
+// Its job is another's, who recorded the same part anew: where names may be taken over,
+// an orphan takes none all the same, be it its own upload or the whole file.
+func TestOrphanReplacesNothing(t *testing.T) {
+	s := recordertest.StartS3(t)
+	f := shot(t)
+	job := toS3(s.Upload())
+	job.Segments = hlsJob("job", job.Files[0].Storage).Segments
+	for name, restarted := range map[string]bool{"same life": false, "later life": true} {
+		t.Run(name, func(t *testing.T) {
+			d := newDeck(t, upload.Options{Overwrite: true})
+			at := task(job, nil)
+			at.Recording.Segments = []recorder.SegmentsResult{{PlaylistName: mainList, LivePlaylistName: liveList}}
+			k := d.rollOf(at, f)
+			k.camera.roll(8)
+			eventually(t, func() bool { return len(k.notes()) > f.ends[7]/takePart })
+			k.camera.cut()
+			k.stop()
+			studio := studioIn(t, filepath.Join(k.entry.Task().Dir, recorder.SegmentsDir(0)))
+			studio.segment(1000)
+			studio.end()
+			theirs := []string{"talks/talk.mp4", "talk/seg_00000.ts", mainList, liveList}
+			for _, key := range theirs {
+				s.Put(key, []byte("theirs"))
+			}
+			if restarted {
+				require.NoError(t, k.entry.Close())
+				d.reopen()
+				left, err := d.Left()
+				require.NoError(t, err)
+				require.Len(t, left, 1)
+				k.entry = left[0]
+			}
+			rec := k.entry.Task().Recording
+			rec.Orphan = true
+			rec = k.entry.Deliver(t.Context(), rec, nil)
+			require.Equal(t, recorder.FileDelivered, rec.Files[0].State, rec.Files[0].Error)
+			require.Equal(t, "talks/talk-2.mp4", rec.Files[0].Filename)
+			require.True(t, bytes.Equal(f.final, s.Get("talks/talk-2.mp4")))
+			requireSeries(t, rec.Segments[0].Series)
+			require.Equal(t, "talk/take-2/all.m3u8", rec.Segments[0].PlaylistName)
+			for _, key := range theirs {
+				require.Equal(t, "theirs", string(s.Get(key)), key)
+			}
+			require.Zero(t, s.Uploads())
+			for _, key := range []string{"talks/talk-2.mp4", "talk/take-2"} { // for the next life
+				require.NoError(t, os.RemoveAll(s.Path(key)))
+			}
+		})
+	}
 }
 
 // Whoever has the job cannot help where its storage is unknown, refuses, or where the

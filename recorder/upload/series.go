@@ -106,6 +106,11 @@ func (e *entry) allSeries(task recorder.Task, rec recorder.Recording) []*series 
 		s.replaced = out.FilenameSuffix == recorder.SuffixNone
 		all = append(all, s)
 	}
+	for _, s := range all {
+		if rec.Orphan {
+			s.route = s.route.beside()
+		}
+	}
 	return all
 }
 

@@ -62,6 +62,12 @@ func (s *Spool) route(task recorder.Task, named recorder.Storage, uploadURL stri
 	return r
 }
 
+// beside is the way of what has no right to its names any more: it replaces nothing.
+func (r route) beside() route {
+	r.own.Overwrite, r.backup.Overwrite = false, false
+	return r
+}
+
 // where gives the one of both that is in use.
 func (r route) where(backup bool) Storage {
 	if backup {
