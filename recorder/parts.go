@@ -119,16 +119,19 @@ func (j Job) asOf(rec Recording) Job {
 	return j
 }
 
-// paused brings the recording's pauses to what clients asked for last.
+// pausedBy brings the recording's pauses to what clients asked for last: what they asked for before
+// is over, whether or not a part obeyed.
 func (r *Recording) pausedBy(updates []Update, now time.Time) {
-	for _, u := range updates {
-		switch {
-		case u.Pause == nil || *u.Pause == r.Paused():
-		case *u.Pause:
-			r.Pauses = append(r.Pauses, Span{Start: now.UnixNano()})
-		default:
-			r.Pauses[len(r.Pauses)-1].End = now.UnixNano()
-		}
+	updates = slices.DeleteFunc(slices.Clone(updates), func(u Update) bool { return u.Pause == nil })
+	if len(updates) == 0 {
+		return
+	}
+	switch on := *updates[len(updates)-1].Pause; {
+	case on == r.Paused():
+	case on:
+		r.Pauses = append(r.Pauses, Span{Start: now.UnixNano()})
+	default:
+		r.Pauses[len(r.Pauses)-1].End = now.UnixNano()
 	}
 }
 
