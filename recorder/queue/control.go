@@ -3,12 +3,13 @@ package queue
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"tapedeck/recorder"
 )
 
-// Stop ends a job. One that no worker has is aborted at once; the worker of any
-// other is told, and its next worker should that one die.
+// Stop ends a job. One that no worker has ends at once, unless parts of it are still to be
+// seen to; the worker of any other is told, and its next worker should that one die.
 func (q *Queue) Stop(ctx context.Context, id string, why recorder.EndReason) error {
 	why = cmp.Or(why, recorder.EndStopped)
 	if !why.OfClient() {
@@ -19,7 +20,7 @@ func (q *Queue) Stop(ctx context.Context, id string, why recorder.EndReason) err
 		if err != nil {
 			return err
 		}
-		if s.exists && s.status != recorder.StatusQueued {
+		if s.exists && (s.status != recorder.StatusQueued || isOwed(s.rec)) {
 			return q.command(ctx, id, s.entry, fieldCommand, string(recorder.CommandStop), fieldReason, string(why))
 		}
 		word, err := q.abort(ctx, s, e, why)
@@ -32,7 +33,17 @@ func (q *Queue) Stop(ctx context.Context, id string, why recorder.EndReason) err
 	}
 }
 
-// abort ends a job that waits in the stream.
+// isOwed reports whether something of a job's earlier parts needs a worker: what was not
+// delivered may be completed, and playlists that nobody goes on in are to be ended.
+func isOwed(rec recorder.Recording) bool {
+	return slices.ContainsFunc(rec.Earlier, func(p recorder.Part) bool {
+		part := recorder.Recording{Files: p.Files, Segments: p.Segments, Images: p.Images}
+		return len(p.Segments) > 0 || !part.Settled()
+	})
+}
+
+// abort ends a job that waits in the stream. One that was given back after it had recorded
+// ends as what there is of it allows.
 func (q *Queue) abort(ctx context.Context, s state, e entry, why recorder.EndReason) (string, error) {
 	rec, created := s.rec, s.created
 	if !s.exists {
@@ -52,7 +63,12 @@ func (q *Queue) abort(ctx context.Context, s state, e entry, why recorder.EndRea
 		rec.Images[i].State = recorder.FileEmpty
 	}
 	for i := range rec.Streams {
-		rec.Streams[i].State = recorder.StreamFinished
+		if s := &rec.Streams[i]; s.State != recorder.StreamFailed {
+			s.State = recorder.StreamFinished
+		}
+	}
+	if len(rec.Earlier) > 0 {
+		rec = recorder.Conclude(rec)
 	}
 	return q.finish(ctx, ending{
 		mode: "rev", fence: cmp.Or(s.fence, "0"), rev: s.rev, op: nonce(), entry: e, created: created,
