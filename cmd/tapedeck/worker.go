@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"tapedeck/recorder"
+	"tapedeck/recorder/capture"
 	"tapedeck/recorder/child"
 	"tapedeck/recorder/queue"
 	"tapedeck/recorder/upload"
@@ -132,6 +133,7 @@ func (a *app) runWorker(ctx context.Context, hurry <-chan struct{}, storage uplo
 	if err != nil {
 		return err
 	}
+	capture.Sweep(a.captureOptions(log))
 	c := a.config.Worker
 	w := &recorder.Worker{
 		ID: c.ID, Queue: q, Runner: runner, Spool: spool, Slots: c.MaxJobs, Admit: a.door().Admit,

@@ -61,6 +61,18 @@ func sweepDirs(base string) {
 	}
 }
 
+// Sweep removes what earlier sessions left, as the next one would: for a worker that starts
+// where one was killed with everything around it, and may wait long for its next job.
+func Sweep(opts Options) {
+	account, err := opts.account()
+	if err != nil {
+		return // no session was ever open here
+	}
+	if base, err := opts.runtimeBase(account); err == nil {
+		sweepDirs(base)
+	}
+}
+
 // isOld tells what somebody left from what somebody is about to lock.
 func isOld(d os.DirEntry) bool {
 	info, err := d.Info()
