@@ -107,3 +107,18 @@ func (o *orders) listen(lease Lease, s *slot, over <-chan struct{}) {
 		}
 	}
 }
+
+// withoutTakenBack takes from updates that wait what a later one takes back: nobody is to see or
+// hear it for a moment. After a takeover all there were come again at once.
+func withoutTakenBack(waiting []Update, later Update) []Update {
+	for i := range waiting {
+		u := &waiting[i]
+		if later.Pause != nil {
+			u.Pause = nil
+		}
+		for _, name := range later.RemoveStreamURLs {
+			u.AddStreamURLs = withoutStream(slices.Clone(u.AddStreamURLs), streamID(name))
+		}
+	}
+	return waiting
+}

@@ -2,6 +2,7 @@ package recorder_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -75,4 +76,32 @@ func TestPauseEndsWithTheJob(t *testing.T) {
 	assert.True(t, rec.Paused(), "of another owner")
 	lost := recorder.ConcludeLost(recorder.Recording{StartedAt: 1, Pauses: rec.Pauses}, &recorder.Error{Code: recorder.CodeWorkerLost}, recorder.EndWorkerLost, 8)
 	assert.Equal(t, []recorder.Span{{Start: 3, End: 8}}, lost.Pauses)
+}
+
+// Whoever takes a job over gets every update again that there was, in one go: what a later one took
+// back is not done once more, not even for a moment.
+func TestUpdatesThatWereTakenBack(t *testing.T) {
+	const gone, stays = "rtmp://a.example.com/live/gonegonegone", "rtmp://b.example.com/live/staysstays"
+	change := func(u recorder.Update) recorder.Command {
+		return recorder.Command{Kind: recorder.CommandUpdate, Update: u}
+	}
+	onStage(t, func(s *stage) {
+		s.pauses = []recorder.Span{{Start: 1, End: 2}, {Start: 3}}
+		s.start(t.TempDir())
+		synctest.Wait()
+		s.send(pauseCommand(true))
+		s.send(change(recorder.Update{AddStreamURLs: []string{gone, stays}}))
+		s.send(pauseCommand(false))
+		s.send(change(recorder.Update{RemoveStreamURLs: []string{recorder.StreamID(gone)}}))
+		s.send(pauseCommand(true))
+		s.session.Log(recorder.MarkerStart)
+		synctest.Wait()
+		assert.NotContains(t, s.pipeline.Calls(), "resume")
+		assert.Equal(t, s.pauses, s.last().Pauses)
+		added := s.last().Streams
+		require.Len(t, added, 2, "that of the job, and what stays")
+		assert.Equal(t, recorder.StreamID(stays), added[1].ID)
+		s.session.Log(recorder.MarkerEnd)
+		s.end()
+	})
 }

@@ -140,7 +140,7 @@ func (l *life) command(ctx context.Context, commands <-chan Command, done <-chan
 			case !ok:
 				commands = nil
 			case c.Kind == CommandUpdate:
-				waiting = append(waiting, c.Update)
+				waiting = append(withoutTakenBack(waiting, c.Update), c.Update)
 			case c.Kind == CommandStop:
 				stop(Stop{Reason: cmp.Or(c.Reason, EndStopped), Now: c.Now})
 			default:
