@@ -175,17 +175,20 @@ func (w *Worker) recoverJob(ctx context.Context, pieces []*piece, slot bool, fre
 // takeUp goes on with a job whose newest parts are in this worker's spool, or ends it.
 func (t *tenure) takeUp(pieces []*piece, slot, goesOn bool) {
 	state, last := t.lease.Recording(), pieces[len(pieces)-1]
-	if state.StartedAt != 0 && state.Part == last.rec.Part && state.Attempt > last.rec.Attempt {
-		t.standBack(pieces, state, slot)
-		return
-	}
-	others := state.Part > last.rec.Part && state.StartedAt != 0 // somebody had the job meanwhile
+	anew := state.StartedAt != 0 && state.Part == last.rec.Part && state.Attempt > last.rec.Attempt
+	others := anew || state.Part > last.rec.Part && state.StartedAt != 0 // somebody had the job meanwhile
 	earlier := pieces
-	if !others {
+	if anew || !others {
 		earlier = pieces[:len(pieces)-1]
 	}
+	if anew {
+		t.standBack(last)
+	}
+	theirs := slices.DeleteFunc(cloneParts(state.Earlier), func(p Part) bool {
+		return slices.ContainsFunc(pieces, func(o *piece) bool { return max(o.rec.Part, 1) == p.Part })
+	})
 	t.mu.Lock()
-	t.earlier = overlay(cloneParts(last.rec.Earlier), state.Earlier...)
+	t.earlier = overlay(cloneParts(last.rec.Earlier), theirs...)
 	for _, p := range earlier {
 		t.earlier = overlay(t.earlier, p.rec.part())
 	}
@@ -215,13 +218,10 @@ func (t *tenure) takeUp(pieces []*piece, slot, goesOn bool) {
 	t.record(next, playlists)
 }
 
-// standBack goes on with a job whose part another worker recorded again, because nobody had
-// been told that it began here. What is here is delivered beside, and told of at the end.
-func (t *tenure) standBack(pieces []*piece, state Recording, slot bool) {
-	for _, p := range pieces {
-		t.jobs.Go(func() { t.deliverOrphan(t.ctx, p.entry, p.rec, t.log) })
-	}
-	t.takeBack(state, slot)
+// standBack leaves the job to a part that another worker recorded again, because nobody had been
+// told that it began here. What is here is delivered beside, and told of at the end.
+func (t *tenure) standBack(last *piece) {
+	t.jobs.Go(func() { t.deliverOrphan(t.ctx, last.entry, last.rec, t.log) })
 }
 
 // takeBack goes on with a job that another worker had after this one, and lost.

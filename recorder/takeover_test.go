@@ -560,6 +560,62 @@ func TestWorkerThatComesBackWithSeveralParts(t *testing.T) {
 	})
 }
 
+// What is in this worker's spool is its own to deliver, whatever others counted as lost meanwhile.
+func TestNobodyRescuesWhatIsHere(t *testing.T) {
+	lost := func(rec recorder.Recording) recorder.Part {
+		return recorder.Part{
+			Part: 1, StartedAt: rec.StartedAt, EndedAt: rec.UpdatedAt, EndReason: recorder.EndWorkerLost,
+			Files: []recorder.FileResult{{Filename: "a.mp4", State: recorder.FilePending}},
+		}
+	}
+	t.Run("the part that others counted as lost", func(t *testing.T) {
+		inYard(t, func(y *yard) {
+			asked := y.rescues(time.Second)
+			ours := y.cut(func(rec *recorder.Recording) { rec.Attempt = 1 })
+			_, rec := lostJob() // of one who died before the first frame
+			rec.Earlier = []recorder.Part{lost(rec)}
+			rec.Part, rec.StartedAt, rec.Status, rec.Files = 2, 0, recorder.StatusStarting, nil
+			l := y.adopts(rec)
+			y.start()
+			time.Sleep(time.Minute)
+			l.Sent <- stopCommand()
+			got := y.finished(l)
+			assert.Empty(t, *asked)
+			assert.Equal(t, 2, got.Part)
+			require.Len(t, got.Earlier, 1, "it is one part")
+			assert.Equal(t, 1, got.Earlier[0].Part)
+			assert.Equal(t, recorder.FileDelivered, got.Earlier[0].Files[0].State)
+			assert.Equal(t, 1, ours.End().Deliveries)
+			y.allFreed()
+		})
+	})
+	t.Run("a part before one that was recorded again", func(t *testing.T) {
+		inYard(t, func(y *yard) {
+			asked := y.rescues(time.Second)
+			first := y.cut(func(rec *recorder.Recording) { rec.Attempt = 1; superseded(rec) })
+			again := y.cut(func(rec *recorder.Recording) { rec.Attempt = 1; second(rec) })
+			_, rec := lostJob()
+			second(&rec)
+			l := y.adopts(rec)
+			l.Previous = "w2"
+			y.start()
+			time.Sleep(time.Minute)
+			l.Sent <- stopCommand()
+			got := y.finished(l)
+			assert.Equal(t, 3, got.Part)
+			require.Len(t, got.Earlier, 2)
+			assert.Equal(t, "w2", got.Earlier[1].Worker)
+			for _, of := range *asked {
+				assert.Equal(t, 2, of.Part)
+				assert.Empty(t, of.Earlier)
+			}
+			assert.False(t, first.End().Given.Orphan)
+			assert.True(t, again.End().Given.Orphan)
+			y.allFreed()
+		})
+	})
+}
+
 func TestNotesThatCannotBeReadYet(t *testing.T) {
 	inYard(t, func(y *yard) {
 		y.rescues(time.Second)
