@@ -124,13 +124,9 @@ func (w *Worker) slotFor(ctx context.Context, pieces []*piece) (got bool, free f
 	return true, sync.OnceFunc(w.freeSlot)
 }
 
-// cutOff reports whether a part that was found in the spool can be gone on with: the worker was lost
-// while it, or the one that was to follow it, was recorded, and not long ago.
+// cutOff is Task.CutOff of a part.
 func (w *Worker) cutOff(p *piece) bool {
-	rec, job := p.rec, p.entry.Task().Job
-	cut := unaccounted(rec) && rec.EndReason == "" && (rec.StartedAt != 0 || len(rec.Earlier) > 0)
-	return (cut || rec.superseded()) && job.OnWorkerLoss != LossEnd && max(rec.Part, 1) < MostParts &&
-		w.Now().Sub(time.Unix(0, rec.UpdatedAt)) < ResumeWithin
+	return Task{Job: p.entry.Task().Job, Recording: p.rec}.CutOff(w.Now())
 }
 
 // unaccounted reports whether a recording is not known to have ended: it may be ending, but

@@ -24,7 +24,7 @@ func deliverMeanwhile(ctx context.Context, spool *upload.Spool, log *zap.Logger)
 		log.Error("the spool cannot be read", zap.Error(err))
 	}
 	for _, e := range entries {
-		if mayGoOn(e.Task(), time.Now()) {
+		if e.Task().CutOff(time.Now()) {
 			_ = e.Close() // unlocks
 			continue
 		}
@@ -40,22 +40,14 @@ func deliverMeanwhile(ctx context.Context, spool *upload.Spool, log *zap.Logger)
 	}
 }
 
-// mayGoOn reports whether a recording was cut off so recently that its job may be
-// recorded on from what the entry says.
-func mayGoOn(task recorder.Task, now time.Time) bool {
-	rec := task.Recording
-	cut := rec.Status != recorder.StatusEnding || rec.EndedAt == 0
-	n := len(rec.Incidents)
-	followed := n > 0 && rec.Incidents[n-1].Reason == rec.EndReason
-	return (cut || followed) && task.Job.OnWorkerLoss != recorder.LossEnd && now.Sub(time.Unix(0, rec.UpdatedAt)) < recorder.ResumeWithin
-}
-
+// deliverUntold delivers beside what is there: whose the job is, only the queue knows.
 func deliverUntold(ctx context.Context, e recorder.SpoolEntry, log *zap.Logger) error {
 	rec := salvaged(e)
 	if err := e.Save(rec); err != nil {
 		_ = e.Close()
 		return err
 	}
+	rec.Orphan = true
 	rec = e.Deliver(ctx, rec, func(recorder.Recording) {})
 	if rec.Settled() {
 		log.Info("delivered what an earlier life left, before Redis was there", zap.String("job", rec.ID))

@@ -179,6 +179,7 @@ func (p *pusher) push(ctx context.Context, h upload.Held, named bool) error {
 	if err := e.Save(rec); err != nil {
 		return errors.Join(err, e.Close())
 	}
+	rec.Orphan = rec.Worker != "" // its job may be another worker's; that of `record` has one name
 	rec = e.Deliver(ctx, rec, func(r recorder.Recording) { p.progress(name, before, r) })
 	p.progress(name, before, rec)
 	told := p.tell(ctx, name, rec)

@@ -1,0 +1,12 @@
+package recorder
+
+import "time"
+
+// CutOff reports whether a recording that was found in the spool can be gone on with: the worker was
+// lost while it, or the part that was to follow it, was recorded, and not long ago.
+func (t Task) CutOff(now time.Time) bool {
+	rec := t.Recording
+	cut := unaccounted(rec) && rec.EndReason == "" && (rec.StartedAt != 0 || len(rec.Earlier) > 0)
+	return (cut || rec.superseded()) && t.Job.OnWorkerLoss != LossEnd && max(rec.Part, 1) < MostParts &&
+		now.Sub(time.Unix(0, rec.UpdatedAt)) < ResumeWithin
+}
