@@ -234,6 +234,7 @@ func (p *pusher) tell(ctx context.Context, name string, rec recorder.Recording) 
 		return true // of `record`: there is no job
 	}
 	late := rec.Clone()
+	late.Earlier = nil // each part is told of by itself
 	late.Files = slices.DeleteFunc(late.Files, func(f recorder.FileResult) bool { return f.State == recorder.FileEmpty })
 	late.Segments = slices.DeleteFunc(late.Segments, func(s recorder.SegmentsResult) bool { return s.State == recorder.FileEmpty })
 	late.Images = slices.DeleteFunc(late.Images, func(s recorder.ImagesResult) bool { return s.State == recorder.FileEmpty })

@@ -167,6 +167,37 @@ func TestSpoolPushTellsTheJob(t *testing.T) {
 	assert.Contains(t, s.list(), "EG_other", "nobody asked for it")
 }
 
+// What a part knew of the parts before it is older than the job's result.
+func TestSpoolPushTellsOfOnePart(t *testing.T) {
+	embedded(t, "127.0.0.1:0")
+	s := newShelf(t)
+	code, _, errOut := verb(soon(t), "enqueue", "--url", "https://example.com", "--file", "EG_1.mp4", "--id", "EG_1")
+	require.Zero(t, code, errOut)
+	q, err := queue.Open(soon(t), os.Getenv("TAPEDECK_REDIS_URL"), queue.Options{Worker: "w2"})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = q.Close() })
+	lease, err := q.Claim(soon(t))
+	require.NoError(t, err)
+	rec := lease.Recording()
+	rec.Status, rec.Part = recorder.StatusFailed, 2
+	rec.Files[0] = recorder.FileResult{Filename: "EG_1.part2.mp4", State: recorder.FilePending}
+	rec.Earlier = []recorder.Part{{Part: 1, Files: []recorder.FileResult{{Filename: "EG_1-2.mp4", State: recorder.FileDelivered}}}}
+	require.NoError(t, lease.Finish(soon(t), rec))
+	s.leaveAs("EG_1", func(late *recorder.Recording) {
+		late.Part, late.Files[0].Filename = 2, "EG_1.part2.mp4"
+		late.Earlier = []recorder.Part{{Part: 1, Files: []recorder.FileResult{{Filename: "EG_1.mp4", State: recorder.FilePending}}}}
+	})
+
+	code, out, errOut := verb(soon(t), "spool", "push", "EG_1")
+	assert.Zero(t, code, errOut)
+	assert.Contains(t, out.String(), "job EG_1 was told")
+	found, err := q.List(soon(t), recorder.Filter{IDs: []string{"EG_1"}})
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	assert.Equal(t, recorder.FileDelivered, found[0].Files[0].State)
+	assert.Equal(t, rec.Earlier, found[0].Earlier)
+}
+
 func TestSpoolPushKeepsWhatIsNotDelivered(t *testing.T) {
 	t.Setenv("TAPEDECK_REDIS_URL", "redis://127.0.0.1:1")
 	s := newShelf(t)
