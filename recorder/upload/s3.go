@@ -140,20 +140,32 @@ func (s *s3Store) putObject(ctx context.Context, key string, o *object, replace 
 		Bucket: &s.conf.Bucket, Key: &key, Body: f, ContentLength: &o.digest.Size,
 		ContentMD5: aws.String(contentMD5(o.digest.MD5)), ContentType: &o.contentType,
 		ContentDisposition: optional(s.conf.ContentDisposition), Tagging: optional(s.conf.Tagging), Metadata: s.conf.Metadata,
-		IfNoneMatch: unless(replace),
+		IfNoneMatch: unless(replace), IfMatch: o.match(),
 	}
+	conditional := in.IfNoneMatch != nil || in.IfMatch != nil
 	out, err := s.client.PutObject(ctx, in)
-	if err != nil && !replace && conditionUnknown(err) {
+	if err != nil && conditional && conditionUnknown(err) {
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return sent{}, diskFault(err)
 		}
-		in.IfNoneMatch = nil
+		in.IfNoneMatch, in.IfMatch = nil, nil
 		out, err = s.client.PutObject(ctx, in)
+	}
+	if status := statusOf(err); in.IfMatch != nil && (status == http.StatusPreconditionFailed || (status == http.StatusNotFound && codeOf(err) != "NoSuchBucket")) {
+		return sent{}, &fault{class: passing, text: s.location(key) + ": somebody else changed it", cause: errTaken}
 	}
 	if err != nil {
 		return sent{}, s.fault(ctx, key, err)
 	}
 	return sent{true, strings.Trim(aws.ToString(out.ETag), `"`), encryptedETag(string(out.ServerSideEncryption))}, nil
+}
+
+// match is the ETag of what an object replaces.
+func (o *object) match() *string {
+	if o.replaces == nil || o.replaces.PartSize > 0 {
+		return nil
+	}
+	return aws.String(`"` + o.replaces.MD5 + `"`)
 }
 
 func optional(s string) *string {

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -39,11 +40,15 @@ type series struct {
 	// continued says that a later part lists these segments; final, that nothing more is
 	// recorded; ousted, that another worker has the job.
 	continued, final, ousted bool
-	route                    route
-	log                      *zap.Logger
-	scrub                    recorder.Scrubber
+	// ceded says that another worker was found to go on in the playlists: they are left
+	// alone until the end, which says what is listed nowhere else.
+	ceded bool
+	route route
+	log   *zap.Logger
+	scrub recorder.Scrubber
 
 	book     *book
+	wrote    map[string]digest // the playlists as they were sent the last time
 	store    store
 	results  chan outcome
 	busy     map[string]bool
@@ -66,6 +71,7 @@ type outcome struct {
 	set     *set // under which it was sent
 	claimed *set
 	file    sentFile
+	digest  digest
 	store   store
 	journal *journal
 	err     error
@@ -119,7 +125,7 @@ func (e *entry) newSeries(task recorder.Task, dirName string, named recorder.Sto
 		entry: e, task: task, dirName: dirName, route: e.spool.route(task, named, ""),
 		log:     e.spool.opts.Log.With(zap.String("job", task.Job.ID), zap.String("series", dirName)),
 		scrub:   e.spool.scrubber(task.Job),
-		results: make(chan outcome), busy: map[string]bool{}, failed: map[string]*failure{},
+		results: make(chan outcome), busy: map[string]bool{}, failed: map[string]*failure{}, wrote: map[string]digest{},
 		giveUp: func(*failure) bool { return false }, onChange: func() {}, onMove: func() {},
 	}
 }
@@ -285,6 +291,9 @@ func (s *series) take(ctx context.Context, o outcome) {
 	case o.err == nil:
 		delete(s.failed, o.name)
 		s.succeed()
+	case errors.Is(o.err, errCeded):
+		s.ceded = true
+		s.log.Warn("another worker goes on in the playlists; they are left alone", zap.String("playlist", o.name))
 	case ctx.Err() != nil:
 	default:
 		s.fail(o)
@@ -305,6 +314,9 @@ func (s *series) note(o outcome) error {
 	}
 	if err := s.book.write(line{File: &o.file}); err != nil {
 		return diskFault(err)
+	}
+	if isPlaylist(o.name) {
+		s.wrote[o.name] = o.digest
 	}
 	if !o.file.Mutable && !s.keeps() {
 		s.release(o.name)

@@ -72,6 +72,12 @@ func (w *show) reported() recorder.Recording {
 	return w.at.Clone()
 }
 
+// located reports whether it was told where both playlists are.
+func (w *show) located() bool {
+	out := w.reported().Segments[0]
+	return out.PlaylistLocation != "" && out.LivePlaylistLocation != ""
+}
+
 func (w *show) deliver(change func(*recorder.Recording)) recorder.SegmentsResult {
 	w.t.Helper()
 	rec := w.entry.Task().Recording
@@ -166,6 +172,93 @@ func TestSeriesGoesOnElsewhere(t *testing.T) {
 			require.NotEmpty(t, s.Get(dir+"/talk/all.m3u8.part2.json"))
 		})
 	}
+}
+
+// A worker is cut off from the queue alone, and records on: from the moment in which
+// another one takes its playlists over it replaces them no more, even where that falls
+// between its look at one and its answer.
+func TestSeriesOfASplitOwner(t *testing.T) {
+	s := recordertest.StartS3(t)
+	p := recordertest.StartS3Proxy(t, s.Endpoint)
+	d := newDeck(t, upload.Options{Overwrite: true})
+	first := d.show(hlsJob("hls", s3Storage(through(s, p))))
+	stop := first.follow()
+	first.studio.segment(1000)
+	first.onAir(s, mainList, 1)
+	eventually(t, first.located)
+
+	direct := newDeck(t, upload.Options{Overwrite: true})
+	state := first.reported()
+	first.job = hlsJob("hls", s3Storage(s.Upload())) // the same bucket, past the proxy
+	var rescued recorder.Recording
+	var texts []string
+	taken := make(chan struct{})
+	p.Fault(func(_ int, r *http.Request) recordertest.S3Fault {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, mainList) && texts == nil {
+			rescued, texts = direct.RescueSeries(t.Context(), first.job, state)
+			close(taken)
+		}
+		return recordertest.S3Fault{}
+	})
+	first.studio.segment(1000)
+	<-taken
+	eventually(t, func() bool { return d.logs.FilterMessageSnippet("another worker goes on").Len() > 0 })
+	require.Len(t, listed(texts[0]), 1)
+	require.Len(t, listed(string(s.Get(mainList))), 1)
+	second := direct.next(first, rescued, texts)
+	stopSecond := second.follow()
+	second.studio.segment(1000)
+	second.onAir(s, mainList, 2)
+	first.studio.segment(1000)
+	eventually(t, func() bool { return s.Find("talk/seg_00002.ts") != nil })
+	second.studio.segment(1000)
+	second.studio.end()
+	stopSecond()
+	requireSeries(t, second.deliver(nil).Series)
+	main, live := s.Get(mainList), s.Get(liveList)
+	require.True(t, parse(t, main).Ended)
+	require.Len(t, parse(t, main).Segments, 3)
+
+	first.studio.segment(1000)
+	eventually(t, func() bool { return s.Find("talk/seg_00003.ts") != nil })
+	first.studio.end()
+	stop()
+	late := first.deliver(func(rec *recorder.Recording) { rec.EndReason = recorder.EndLeaseLost })
+	requireSeries(t, late.Series)
+	require.Equal(t, "talk/all-2.m3u8", late.PlaylistName)
+	require.Len(t, parse(t, s.Get("talk/all-2.m3u8")).Segments, 4)
+	require.Equal(t, main, s.Get(mainList))
+	require.Equal(t, live, s.Get(liveList))
+}
+
+// What an earlier part's worker listed after its playlist was taken over does not keep
+// the one that has the job now from going on.
+func TestSeriesGoesOnOverALateWrite(t *testing.T) {
+	s := recordertest.StartS3(t)
+	first := newDeck(t, upload.Options{}).show(hlsJob("hls", s3Storage(s.Upload())))
+	stop := first.follow()
+	first.studio.segment(1000)
+	first.onAir(s, mainList, 1)
+	eventually(t, first.located)
+	stop()
+	d := newDeck(t, first.opts)
+	second := d.next(first, first.reported(), []string{string(s.Get(mainList))})
+	first.studio.segment(1000)
+	late := []byte(first.studio.list.Text())
+	s.Put(mainList, late)
+	stop = second.follow()
+	second.studio.segment(1000)
+	eventually(t, func() bool { return strings.Contains(string(s.Find(mainList)), "seg.part2_00001.ts") })
+	s.Put(mainList, late)
+	second.studio.segment(1000)
+	second.onAir(s, mainList, 3)
+	s.Put(mainList, late)
+	second.studio.end()
+	stop()
+	out := second.deliver(nil)
+	requireSeries(t, out.Series)
+	require.Equal(t, mainList, out.PlaylistName)
+	require.Len(t, parse(t, s.Get(mainList)).Segments, 3)
 }
 
 // The lease is lost, and the new owner has not said so in the storage yet.

@@ -66,7 +66,7 @@ func (s *series) pending() ([]localFile, error) {
 // look decides on one file.
 func (s *series) look(name string, d fs.DirEntry) (f localFile, wanted bool, _ error) {
 	f = localFile{name: name, mutable: s.replaced || isPlaylist(name)}
-	if isPlaylist(name) && s.leaves() {
+	if isPlaylist(name) && (s.leaves() || (s.ceded && !s.final)) {
 		return f, false, nil
 	}
 	sent, known := s.book.sent[name]
@@ -141,7 +141,9 @@ type job struct {
 	store   store
 	journal *journal
 	series  *series // what never changes of it
-	last    bool    // a playlist that may be another's by now: see owner
+	shared  bool    // a playlist that may be another's by now: see mine
+	final   bool    // it is sent for the last time
+	wrote   digest  // of what was sent the last time, where that is known
 	at      string  // where the playlist was so far
 }
 
@@ -154,7 +156,10 @@ func (s *series) job(f localFile, before *failure) job {
 	j.replace = f.mutable || where.Overwrite
 	sent, known := s.book.sent[f.name]
 	// Where names may be taken over, an older recording's playlist may lie there.
-	j.at, j.last = sent.Location, s.final && isPlaylist(f.name) && (known || s.goesOn() || !where.Overwrite)
+	j.at, j.final, j.shared = sent.Location, s.final, isPlaylist(f.name) && (known || s.goesOn() || (s.final && !where.Overwrite))
+	if known {
+		j.wrote = s.wrote[f.name]
+	}
 	return j
 }
 
@@ -170,7 +175,7 @@ func (s *series) upload(ctx context.Context, j job) {
 		case j.claim:
 			o.claimed, o.err = j.claimPlace(ctx, o.store)
 		default:
-			o.file, o.err = j.send(ctx, o.store)
+			o.file, o.digest, o.err = j.send(ctx, o.store)
 		}
 	case <-ctx.Done():
 		o.err = context.Cause(ctx)
@@ -188,41 +193,41 @@ func (j job) open(ctx context.Context) (store, error) {
 	return j.series.route.open(context.WithoutCancel(ctx), j.series.entry.spool.opts, j.set != nil && j.set.Backup)
 }
 
-func (j job) send(ctx context.Context, st store) (sentFile, error) {
+func (j job) send(ctx context.Context, st store) (sentFile, digest, error) {
 	file := path.Join(j.series.dir(), j.name)
 	if j.mutable { // it may be replaced while it is sent
 		snapshot, err := j.snapshot()
 		if err != nil {
-			return sentFile{}, diskFault(err)
+			return sentFile{}, digest{}, diskFault(err)
 		}
 		defer os.Remove(snapshot) //nolint:errcheck // removed with the entry at the latest
 		file = snapshot
 	}
 	name, err := j.where().name(j.set.name(j.name))
 	if err != nil {
-		return sentFile{}, err
+		return sentFile{}, digest{}, err
 	}
 	sums, err := measure(ctx, file, st.plan(max(j.size, int64(len(j.text)))))
 	if err != nil {
-		return sentFile{}, diskFault(err)
+		return sentFile{}, digest{}, diskFault(err)
 	}
 	o := &object{
 		path: file, name: name, contentType: contentType(j.name), overwrite: j.replace, exact: true,
 		id: j.id(), digest: sums, journal: j.journal,
 	}
 	sent := sentFile{Name: j.name, Size: j.size, Modified: j.modified, SHA256: sums.SHA256, Mutable: j.mutable}
-	if j.last {
-		owner, err := j.owner(ctx, st)
-		if err != nil {
-			return sentFile{}, err
-		}
-		if owner.another {
-			return j.yield(ctx, st, o, sent, owner)
+	if j.shared {
+		switch owner, err := j.mine(ctx, st, o); {
+		case err != nil:
+			return sentFile{}, digest{}, err
+		case owner.another:
+			sent, err = j.yield(ctx, st, o, sent, owner)
+			return sent, digest{}, err
 		}
 	}
 	p, err := st.put(ctx, o)
 	sent.Location = p.Location
-	return sent, err
+	return sent, sums, err
 }
 
 // id tells the temporary names of the entry's files apart.

@@ -2,7 +2,9 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"strconv"
@@ -21,9 +23,42 @@ type ownership struct {
 	more    bool // this entry has segments that are not listed there
 }
 
-// owner looks before a playlist is replaced for the last time: whoever took the job over
-// meanwhile goes on in it, and this entry's version would end it for those who watch.
-// What cannot be read is taken for our own.
+// errCeded ends the sending of a playlist in which another worker goes on.
+var errCeded = errors.New("another worker goes on in the playlist")
+
+// mine looks before a playlist is replaced: whoever took the job over meanwhile goes on
+// in it, and this entry's version would hide what they list, or end it for those who watch.
+// This worker may not know yet: the queue may be away and the storage not. What lies there
+// as it was left is our own, and is replaced only as long as it does.
+func (j job) mine(ctx context.Context, st store, o *object) (owner ownership, err error) {
+	left, err := j.asLeft(ctx, st, o.name)
+	if err != nil {
+		return owner, err
+	}
+	if left {
+		o.replaces = &j.wrote
+		if !j.final {
+			return owner, nil
+		}
+	}
+	owner, err = j.owner(ctx, st)
+	if err == nil && owner.another && !j.final {
+		err = errCeded
+	}
+	return owner, err
+}
+
+// asLeft reports whether the storage has a playlist as it was sent the last time.
+func (j job) asLeft(ctx context.Context, st store, name string) (bool, error) {
+	b, ok := st.(bucket)
+	if !ok || j.wrote.Size == 0 {
+		return false, nil
+	}
+	there, err := b.look(ctx, name, &object{digest: j.wrote})
+	return there == same, err
+}
+
+// owner reads whose the storage's playlist is. What cannot be read is taken for our own.
 func (j job) owner(ctx context.Context, st store) (o ownership, err error) {
 	name, err := j.where().name(j.set.name(j.names.Main))
 	if err != nil {
@@ -37,6 +72,9 @@ func (j job) owner(ctx context.Context, st store) (o ownership, err error) {
 		return o, nil
 	}
 	own, err := os.ReadFile(path.Join(j.series.dir(), j.names.Main))
+	if errors.Is(err, fs.ErrNotExist) && !j.final {
+		return o, faultf(passing, "%s: is not written yet", j.names.Main)
+	}
 	if err != nil {
 		return o, diskFault(err)
 	}
@@ -47,12 +85,27 @@ func (j job) owner(ctx context.Context, st store) (o ownership, err error) {
 	o.another = j.series.ousted || partOf(text) > j.series.task.Recording.Part
 	for _, n := range named(j.names.Main, []byte(text)) {
 		theirs[n] = true
-		o.another = o.another || !ours[n]
+		o.another = o.another || (!ours[n] && !j.series.ofEarlier(n))
 	}
 	for n := range ours {
 		o.more = o.more || !theirs[n]
 	}
 	return o, nil
+}
+
+// ofEarlier reports whether a segment is one of an earlier part: its worker may have listed
+// it after this part was handed the playlist, and has no right to that any more.
+func (s *series) ofEarlier(name string) bool {
+	rec := s.task.Recording
+	if s.i >= len(s.task.Job.Segments) {
+		return false
+	}
+	for rec.Part--; rec.Part > 0; rec.Part-- {
+		if strings.HasPrefix(path.Base(name), path.Base(rec.SegmentsOf(s.task.Job, s.i).FilenamePrefix)+"_") {
+			return true
+		}
+	}
+	return false
 }
 
 // partOf reads a rescuer's mark; 0 for none.
@@ -75,7 +128,7 @@ func (j job) yield(ctx context.Context, st store, o *object, sent sentFile, owne
 	if !owner.more || j.name != j.names.Main {
 		return sent, nil
 	}
-	o.exact, o.overwrite = false, false
+	o.exact, o.overwrite, o.replaces = false, false, nil
 	p, err := st.put(ctx, o)
 	sent.Location = p.Location
 	sent.Under = strings.TrimPrefix(p.Name, path.Clean(j.where().Prefix)+"/")

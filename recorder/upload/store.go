@@ -17,8 +17,9 @@ type object struct {
 	name        string // within the store, slash-separated, as the job wants it
 	contentType string
 	overwrite   bool
-	exact       bool   // no other name will do
-	id          string // of the entry and file, for temporary names
+	exact       bool    // no other name will do
+	replaces    *digest // what must lie there, to be replaced; nil is anything
+	id          string  // of the entry and file, for temporary names
 	digest      digest
 	journal     *journal
 }
