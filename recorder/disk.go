@@ -18,6 +18,11 @@ type disk struct {
 	full string        // why no new job is taken; "" when one is
 	free chan struct{} // closed when there is room
 	dark bool          // the room is not known
+
+	// For want of room, guarded by Worker.mu: what was ended and is not delivered yet, and
+	// the room there was when the last of it was.
+	ended int
+	at    int64
 }
 
 // fails notes whether the room is known, and reports whether that it is not is news.
@@ -97,7 +102,7 @@ func (w *Worker) lookAtDisk(gauge Gauge) {
 }
 
 // mindRoom acts on the room there is. Below the reserve one recording is ended at a time, the largest
-// first: what it still writes, and what its delivery frees, is waited for.
+// first: what it still writes, and what its delivery frees, is waited for, while there is room to wait.
 func (w *Worker) mindRoom(room int64) {
 	full := ""
 	if least := max(w.MinFree, w.Reserve); room < least {
@@ -114,7 +119,7 @@ func (w *Worker) mindRoom(room int64) {
 	if w.Reserve <= 0 || room >= w.Reserve {
 		return
 	}
-	if s := w.largest(); s != nil {
+	if s := w.largest(room); s != nil {
 		w.Log.Error("the spool's disk is nearly full: ending the largest recording",
 			zap.String("job", s.job), zap.Int64("bytes", s.bytes.Load()), zap.Int64("room", room))
 		s.stop(Stop{Reason: EndDiskFull})
@@ -122,10 +127,14 @@ func (w *Worker) mindRoom(room int64) {
 }
 
 // largest gives the recording to be ended for want of room, and notes that it is; nil for
-// none, or while another one is ending for it.
-func (w *Worker) largest() *slot {
+// none, or while another one is ending for it. A delivery is waited for until half the room is gone:
+// its storage may be away.
+func (w *Worker) largest(room int64) *slot {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.disk.ended > 0 && room > w.disk.at/2 {
+		return nil
+	}
 	var most *slot
 	for s := range w.running {
 		switch {
@@ -137,6 +146,17 @@ func (w *Worker) largest() *slot {
 	}
 	if most != nil {
 		most.full = true
+		w.disk.ended++
+		w.disk.at = room
 	}
 	return most
+}
+
+// delivered notes that what a recording freed is freed, or will not be.
+func (w *Worker) delivered(s *slot) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.full {
+		w.disk.ended--
+	}
 }

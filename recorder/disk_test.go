@@ -138,3 +138,26 @@ func TestRoomThatIsNotKnown(t *testing.T) {
 		assert.Equal(t, 1, logs.FilterMessageSnippet("is not known").Len())
 	})
 }
+
+// What the delivery of an ended recording frees is waited for, while there is room to wait.
+func TestFullDiskWaitsForTheDelivery(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.worker.Slots, y.worker.Reserve = 4, 50*mib
+		room := y.room(100 * mib)
+		delivered := make(chan struct{})
+		y.spool.OnDeliver = func(context.Context, recorder.Recording) recorder.FileState { <-delivered; return "" }
+		y.start()
+		for _, id := range []string{"a", "b", "c"} {
+			y.put(id)
+		}
+		room.Store(40 * mib)
+		time.Sleep(time.Minute)
+		assert.Len(t, y.worker.Running(), 2, "its file is on its way")
+		room.Store(20 * mib) // the storage is slow, or away
+		time.Sleep(time.Minute)
+		assert.Len(t, y.worker.Running(), 1)
+		close(delivered)
+		time.Sleep(time.Minute)
+		assert.Empty(t, y.worker.Running(), "nothing came of it")
+	})
+}

@@ -63,17 +63,18 @@ func (w *Worker) tenure(ctx context.Context, lease Lease, freeSlot func()) *tenu
 
 // record records next, and what follows it, and ends the job or gives it back.
 func (t *tenure) record(next Recording, playlists []string) {
-	last := t.recordAll(next, playlists)
+	run, cancel := context.WithCancelCause(t.ctx) // reports outlive it: how the recording ended is one of them
+	t.run = run
+	s := &slot{job: t.job.ID, room: t.job.RoomName, cancel: cancel, order: t.orders.take}
+	defer t.delivered(s)
+	last := t.recordAll(s, next, playlists)
+	cancel(nil)
 	t.freeSlot()
 	t.end(last)
 }
 
 // recordAll records part after part and gives the last one.
-func (t *tenure) recordAll(next Recording, playlists []string) *piece {
-	run, cancel := context.WithCancelCause(t.ctx) // reports outlive it: how the recording ended is one of them
-	defer cancel(nil)
-	t.run = run
-	s := &slot{job: t.job.ID, room: t.job.RoomName, cancel: cancel, order: t.orders.take}
+func (t *tenure) recordAll(s *slot, next Recording, playlists []string) *piece {
 	over := make(chan struct{})
 	defer close(over)
 	defer t.enter(s)()
@@ -88,7 +89,7 @@ func (t *tenure) recordAll(next Recording, playlists []string) *piece {
 		}
 		next, playlists = t.turn(p, playlists)
 		if t.unbegun > 0 {
-			pause(run, betweenTries)
+			pause(t.run, betweenTries)
 		}
 	}
 }
