@@ -81,6 +81,7 @@ func TestDiskFull(t *testing.T) {
 		k.begin()
 		err := k.wait()
 		require.Equal(t, recorder.CodePipeline, recorder.CodeOf(err))
+		require.ErrorIs(t, err, syscall.ENOSPC)
 		t.Log(err)
 		probe(t, good.Path)
 		require.False(t, k.Snapshot().Files[0].Final)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-gst/go-gst/gst/app"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"tapedeck/recorder"
 )
@@ -178,7 +179,7 @@ func (f *fileOutput) finish(deadline <-chan time.Time) error {
 	if packets == 0 {
 		f.unit.stop()
 		_ = os.Remove(f.path) // nothing was recorded
-		return f.unit.err()
+		return f.failure()
 	}
 	for _, src := range f.srcs {
 		src.EndStream()
@@ -190,8 +191,8 @@ func (f *fileOutput) finish(deadline <-chan time.Time) error {
 	case <-deadline:
 		late = recorder.Errorf(recorder.CodePipeline, "file %s could not be finalised in time; it plays up to its last whole second", filepath.Base(f.path))
 	}
-	f.unit.stop()       // closes the file
-	err := f.unit.err() // a failure may have passed for an end
+	f.unit.stop()      // closes the file
+	err := f.failure() // a failure may have passed for an end
 	if err == nil {
 		err = late
 	}
@@ -200,6 +201,21 @@ func (f *fileOutput) finish(deadline <-chan time.Time) error {
 	f.final = err == nil
 	if f.dropped > 0 {
 		f.log.Warn("the disk did not keep up", zap.String("file", f.path), zap.Int64("packets_dropped", f.dropped))
+	}
+	return err
+}
+
+// failure gives what the unit failed of, nil for nothing. go-gst does not pass GStreamer's
+// error codes on, so that a full disk is looked for.
+func (f *fileOutput) failure() error {
+	err := f.unit.err()
+	if err == nil {
+		return nil
+	}
+	const least = 64 << 10 // less has no room for a write
+	var disk unix.Statfs_t
+	if unix.Statfs(filepath.Dir(f.path), &disk) == nil && int64(disk.Bavail)*disk.Bsize < least {
+		return recorder.Errorf(recorder.CodePipeline, "%s (%w)", err, unix.ENOSPC)
 	}
 	return err
 }

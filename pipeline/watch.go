@@ -10,7 +10,7 @@ import (
 // series that fails is left as it is, and the others go on: its files are whole.
 func (p *Pipeline) watchOutputs() {
 	for _, f := range p.files {
-		go p.watch(f.unit.failed, func() { p.fail(f.unit.err()) })
+		go p.watch(f.unit.failed, func() { p.fail(f.failure()) })
 	}
 	for _, s := range p.segments {
 		go p.watch(s.failed, func() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -204,7 +205,11 @@ func (l *life) pipelineEnded(ctx context.Context, err error, page <-chan pageEnd
 	if err == nil {
 		err = errEndedByItself()
 	}
-	l.rec.Fail(l.scrub().Error(AsError(err, CodePipeline)), CodePipeline, EndPipeline)
+	reason := EndPipeline
+	if errors.Is(err, syscall.ENOSPC) {
+		reason = EndDiskFull // a further part would find no room either
+	}
+	l.rec.Fail(l.scrub().Error(AsError(err, CodePipeline)), CodePipeline, reason)
 }
 
 // learn makes the secrets of an update known before they can be logged, and what it

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -615,6 +616,15 @@ func TestPipelineFailures(t *testing.T) {
 		assert.Contains(t, rec.Error.Message, says)
 		assert.Equal(t, recorder.StatusFailed, recorder.Conclude(rec).Status)
 	}
+	t.Run("for want of room", func(t *testing.T) {
+		onStage(t, func(s *stage) {
+			s.begin()
+			s.pipeline.Fail(recorder.Errorf(recorder.CodePipeline, "file a.mp4: %w", syscall.ENOSPC))
+			rec := s.end()
+			assert.Equal(t, recorder.EndDiskFull, rec.EndReason)
+			assert.Equal(t, recorder.CodePipeline, rec.Error.Code)
+		})
+	})
 	t.Run("mid-way", func(t *testing.T) {
 		onStage(t, func(s *stage) {
 			s.begin()

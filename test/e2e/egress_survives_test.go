@@ -79,8 +79,10 @@ func TestEgressSurvives(t *testing.T) {
 	other.signal(syscall.SIGTERM)
 	other.await(other.stderr, `"draining"`, 5*time.Second)
 	e.stopUntilHeard(first)
-	info = awaitEgress(t, e.node, first, livekit.EgressStatus_EGRESS_COMPLETE, 20*time.Second)
-	rec := e.awaitStatus(first, recorder.StatusComplete, time.Second)
+	// Too little was recorded for a first upload part: the dead worker's spool has it.
+	info = awaitEgress(t, e.node, first, livekit.EgressStatus_EGRESS_FAILED, 20*time.Second)
+	rec := e.awaitStatus(first, recorder.StatusFailed, time.Second)
+	assert.Equal(t, recorder.CodeWorkerLost, rec.Error.Code)
 	m := probe(t, e.stored(rec.Files[0].Filename))
 	require.Len(t, info.FileResults, 2)
 	assert.InDelta(t, m.duration(t), info.FileResults[1].Duration, float64(100*time.Millisecond), protojson.Format(info))
