@@ -20,7 +20,7 @@ func TestSweep(t *testing.T) {
 	base := t.TempDir()
 	lived, locked, err := capture.MakeDir(base)
 	require.NoError(t, err)
-	defer locked.Close() //nolint:errcheck // read only
+	defer locked.Close()
 	dead, lock, err := capture.MakeDir(base)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dead, "profile"), nil, 0o600))
