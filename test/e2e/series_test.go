@@ -83,7 +83,7 @@ func TestSeries(t *testing.T) {
 func TestSeriesOfADeadRecording(t *testing.T) {
 	page, p := recordertest.StartPage(t), startPool(t)
 	w := p.startWorker("w1")
-	id := p.enqueue(seriesJob(page.URL+"/barcode", time.Minute))
+	id := p.enqueue(endsWithLoss(seriesJob(page.URL+"/barcode", time.Minute)))
 	p.awaitStored(id, "hls/seg_00001.ts")
 	require.NoError(t, syscall.Kill(w.child().PID, syscall.SIGKILL))
 	rec := p.awaitStatus(id, recorder.StatusFailed, time.Minute)
