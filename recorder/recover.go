@@ -164,7 +164,7 @@ func (w *Worker) recoverJob(ctx context.Context, pieces []*piece, slot bool, fre
 		orphans.Wait()
 	default:
 		defer w.serve(lease)()
-		w.tenure(ctx, lease, free).takeUp(pieces, slot, goesOn) //nolint:contextcheck // a tenure has its own
+		w.tenure(ctx, lease, free).takeUp(pieces, slot, goesOn)
 	}
 }
 

@@ -34,6 +34,8 @@ func (t *tenure) inherit(rec Recording) (next Recording, playlists []string, ok 
 	t.earlier, t.streams = cloneParts(rec.Earlier), rec.Streams
 	if lost {
 		next = t.lose(rec)
+	} else if last := &t.earlier[len(t.earlier)-1]; !t.here(last.Part) {
+		last.readAgain()
 	}
 	next.Earlier = cloneParts(t.earlier)
 	t.mu.Unlock()
@@ -209,14 +211,20 @@ func (t *tenure) rescueAgain(rec Recording) {
 	}
 	rec = t.whole(rec)
 	if n := len(rec.Earlier); t.handed && rec.StartedAt == 0 && n > 0 {
-		for i := range rec.Earlier[n-1].Segments {
-			if s := &rec.Earlier[n-1].Segments[i]; s.State == FileDelivered {
-				s.State = FilePending
-			}
-		}
+		rec.Earlier[n-1].readAgain()
 	}
 	t.rescueBeside(rec, true)
 	t.beside.Wait()
+}
+
+// readAgain has the playlists of a part read again that were rescued for one that never began: whoever
+// is next goes on in them, or ends them.
+func (p *Part) readAgain() {
+	for i := range p.Segments {
+		if s := &p.Segments[i]; s.State == FileDelivered {
+			s.State = FilePending
+		}
+	}
 }
 
 // learnFiles notes what became of the files of lost parts.

@@ -282,6 +282,30 @@ func TestPlaylistsGoOnAfterATakeover(t *testing.T) {
 	}
 }
 
+// The worker that was to go on in a playlist was lost before it did: who comes after goes on in it.
+func TestPlaylistsGoOnAfterTwoTakeovers(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.spool.OnRescue = func(_ context.Context, rec recorder.Recording, _ map[string]string) (recorder.Recording, []string) {
+			rec.Segments[0].State = recorder.FileDelivered
+			return rec, []string{playlist}
+		}
+		job, rec := lostJob(segmentsJob)
+		rec.Segments[0].State = recorder.FileDelivered // by the rescue of the second
+		rec.Earlier = []recorder.Part{{
+			Part: 1, StartedAt: rec.StartedAt, EndedAt: rec.UpdatedAt, EndReason: recorder.EndWorkerLost, Segments: rec.Clone().Segments,
+		}}
+		rec.Part, rec.StartedAt, rec.Status, rec.Segments = 2, 0, recorder.StatusStarting, nil
+		y.start()
+		l := y.putAs(job, rec)
+		task := <-y.runner.Started
+		assert.Equal(t, "live.m3u8", task.Recording.Segments[0].PlaylistName)
+		assert.Equal(t, []string{playlist}, task.Playlists)
+		l.Sent <- stopCommand()
+		got := y.finished(l)
+		assert.Equal(t, recorder.FileDelivered, got.Earlier[0].Segments[0].State)
+	})
+}
+
 // What a part that never began was to go on in is ended.
 func TestPlaylistsEndWhereNobodyGoesOn(t *testing.T) {
 	inYard(t, func(y *yard) {

@@ -179,7 +179,7 @@ func (w *Worker) work(ctx context.Context, lease Lease, freeSlot func()) {
 		return
 	}
 	if next, playlists, ok := t.inherit(rec); ok {
-		t.record(next, playlists) //nolint:contextcheck // a tenure has its own
+		t.record(next, playlists)
 	}
 }
 
