@@ -151,7 +151,11 @@ func (l *lease) Finish(ctx context.Context, rec recorder.Recording) error {
 	if !rec.Status.Ended() {
 		return recorder.Errorf(recorder.CodeInternal, "job %s: finished with status %q, which is not an end", l.before.ID, rec.Status)
 	}
-	return l.persist(ctx, func() (string, error) { return l.end(ctx, rec, "") })
+	dead := ""
+	if rec.EndReason == recorder.EndTooManyTries && rec.Error != nil {
+		dead = rec.Error.Message
+	}
+	return l.persist(ctx, func() (string, error) { return l.end(ctx, rec, dead) })
 }
 
 // end stores the last state of the job.

@@ -32,6 +32,9 @@ func (q *Queue) take(ctx context.Context, e entry, adopt bool) (*lease, error) {
 			return nil, notFound(e.job.ID)
 		}
 		l, word, err := q.takeFrom(ctx, e, before, op, adopt)
+		if word == "exhausted" && before.recorded() {
+			l, word, err = q.takeFrom(ctx, e, before.exhausted(), op, adopt)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -143,9 +146,27 @@ func (q *Queue) refuseTwin(ctx context.Context, e entry, before state, cause *re
 	return word, err
 }
 
+// recorded reports whether lost workers left media that one who takes the job can rescue.
+func (s state) recorded() bool {
+	return s.status != recorder.StatusEnding && (s.rec.StartedAt != 0 || len(s.rec.Earlier) > 0)
+}
+
+// exhausted is a job that was tried too often, to be taken once more: not to be recorded, but to be
+// ended when what can be rescued is.
+func (s state) exhausted() state {
+	s.rec = s.rec.Clone()
+	s.status, s.rec.Status = recorder.StatusEnding, recorder.StatusEnding
+	s.rec.EndReason, s.rec.Error = recorder.EndTooManyTries, s.tooOften()
+	return s
+}
+
+func (s state) tooOften() *recorder.Error {
+	return recorder.Errorf(recorder.CodeWorkerLost, "tried %d times, and no worker saw it through", s.tries)
+}
+
 // exhaust ends a job that was tried too often.
 func (q *Queue) exhaust(ctx context.Context, e entry, before state) (string, error) {
-	cause := recorder.Errorf(recorder.CodeWorkerLost, "tried %d times, and no worker saw it through", before.tries)
+	cause := before.tooOften()
 	rec := before.rec.Clone()
 	rec.EndReason = "" // of an earlier attempt
 	rec = recorder.ConcludeLost(rec, cause, recorder.EndTooManyTries, q.opts.Now().UnixNano())

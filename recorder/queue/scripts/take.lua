@@ -79,7 +79,7 @@ end
 if not adopt then
   tries = tries + 1
   local most = tonumber(ARGV[8])
-  if status == 'ending' then
+  if status == 'ending' or ARGV[12] == 'ending' then
     most = most + 1 -- it is only taken to be ended
   end
   if tries > most then
