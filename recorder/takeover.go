@@ -39,8 +39,11 @@ func (t *tenure) inherit(rec Recording) (next Recording, playlists []string, ok 
 	}
 	next.Earlier = cloneParts(t.earlier)
 	t.mu.Unlock()
-	t.counts.see(next)
 	why := t.notResumed(rec)
+	if why != "" {
+		next.Incidents = rec.Incidents // the loss is the end, and is counted as that
+	}
+	t.counts.see(next)
 	rescued := t.rescueBeside(next, why != "")
 	if why != "" {
 		t.log.Warn("another worker's recording is not gone on with", zap.String("why", why))

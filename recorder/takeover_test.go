@@ -137,11 +137,16 @@ func TestLostRecordingThatIsNotGoneOnWith(t *testing.T) {
 				if c.rec != nil {
 					c.rec(&rec)
 				}
+				tally := y.tally()
 				y.start()
 				l := y.putAs(job, rec)
 				got := y.finished(l)
 				assert.Equal(t, c.status, got.Status)
 				assert.Equal(t, c.reason, got.EndReason)
+				if c.reason == recorder.EndWorkerLost {
+					assert.Equal(t, []recorder.EndReason{recorder.EndWorkerLost}, tally.incidents, "it is counted once")
+					assert.Empty(t, got.Incidents, "it is the end")
+				}
 				if c.code != "" {
 					require.NotNil(t, got.Error)
 					assert.Equal(t, c.code, got.Error.Code)
