@@ -160,6 +160,7 @@ func (w *wreck) salvage(ctx context.Context, st *s3Store, overwrite bool) (salva
 	if len(etags) == 0 {
 		return salvaged{}, faultf(final, "nothing of it had been uploaded")
 	}
+	asked := time.Now()
 	_, err = st.completeOf(ctx, w.note.Key, w.note.UploadID, etags, overwrite, true)
 	if f := w.note.Final; codeOf(err) == "InvalidPart" && f != nil && !strings.EqualFold(etags[0], f.Head) {
 		etags[0] = f.Head // which was sent, and not noted any more
@@ -170,7 +171,7 @@ func (w *wreck) salvage(ctx context.Context, st *s3Store, overwrite bool) (salva
 	case codeOf(err) == noSuchUpload:
 		return w.found(ctx, st)
 	case errors.Is(err, errTaken):
-		if head, err := st.headOf(ctx, w.note.Key); err == nil && head.etag == compositeETag(etags) {
+		if head, err := st.headOf(ctx, w.note.Key); err == nil && head.is(got.size, compositeETag(etags), asked) {
 			return got, nil // by ourselves: SDKs repeat a request whose answer was lost
 		}
 		return salvaged{}, &fault{class: final, text: err.Error(), remedy: "what was uploaded waits there as an upload in parts that nobody completed"}
@@ -282,13 +283,21 @@ type headed struct {
 	size     int64
 	etag     string
 	modified time.Time
+	sealed   bool // encrypted with KMS keys: the ETag is of no MD5
+}
+
+// is reports whether this is the object of such an ETag, completed since then. Where the
+// ETag cannot tell, size and time do.
+func (h headed) is(size int64, etag string, since time.Time) bool {
+	const skew = 5 * time.Minute
+	return h.there && h.size == size && (strings.EqualFold(h.etag, etag) || (h.sealed && !h.modified.Before(since.Add(-skew))))
 }
 
 func (s *s3Store) headOf(ctx context.Context, key string) (headed, error) {
 	head, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.conf.Bucket, Key: &key})
 	switch {
 	case err == nil:
-		return headed{true, aws.ToInt64(head.ContentLength), strings.Trim(aws.ToString(head.ETag), `"`), aws.ToTime(head.LastModified)}, nil
+		return headed{true, aws.ToInt64(head.ContentLength), strings.Trim(aws.ToString(head.ETag), `"`), aws.ToTime(head.LastModified), encryptedETag(string(head.ServerSideEncryption))}, nil
 	case statusOf(err) == http.StatusNotFound:
 		return headed{}, nil
 	default:

@@ -206,11 +206,12 @@ func (s *s3Store) complete(ctx context.Context, key, id string, o *object, repla
 	for n := range etags {
 		etags[n] = o.journal.Parts[n+1]
 	}
+	asked := time.Now()
 	got, err := s.completeOf(ctx, key, id, etags, replace, o.journal.Grown != nil)
 	switch {
 	case err == nil:
 		o.journal.update(func(p *progress) { p.drop() })
-	case o.journal.Grown != nil && s.appears(ctx, key, o, codeOf(err) == noSuchUpload):
+	case o.journal.Grown != nil && s.appears(ctx, key, o, asked, codeOf(err) == noSuchUpload):
 		o.journal.update(func(p *progress) { p.drop() })
 		return sent{done: true, etag: o.etag()}, nil
 	case errors.Is(err, errTaken):
@@ -232,12 +233,12 @@ func (s *s3Store) complete(ctx context.Context, key, id string, o *object, repla
 // it: some servers put the parts together for longer than anybody waits for an
 // answer, and know nothing of the upload when they are asked again. Sending all of it
 // anew takes longer.
-func (s *s3Store) appears(ctx context.Context, key string, o *object, wait bool) bool {
+func (s *s3Store) appears(ctx context.Context, key string, o *object, asked time.Time, wait bool) bool {
 	const patience, every = time.Minute, time.Second
 	for began := time.Now(); ; {
 		head, err := s.headOf(ctx, key)
 		if err == nil && head.there {
-			return head.size == o.digest.Size && strings.EqualFold(head.etag, o.etag())
+			return head.is(o.digest.Size, o.etag(), asked)
 		}
 		if !wait || ctx.Err() != nil || time.Since(began) >= patience {
 			return false
