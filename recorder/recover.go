@@ -222,6 +222,11 @@ func (t *tenure) standBack(last *piece) {
 
 // takeBack goes on with a job that another worker had after this one, and lost.
 func (t *tenure) takeBack(state Recording, slot bool) {
+	if !slot && !isClosed(t.draining) { // none was taken for what is here, if that is old
+		if slot = t.slots.take(t.ctx, func() { t.media.Add(1) }); slot {
+			t.freeSlot = sync.OnceFunc(t.Worker.freeSlot)
+		}
+	}
 	next, playlists, ok := t.inherit(state)
 	switch {
 	case !ok:

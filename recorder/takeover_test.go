@@ -567,6 +567,26 @@ func TestWorkerThatComesBackWithSeveralParts(t *testing.T) {
 			y.allFreed()
 		})
 	})
+	t.Run("another worker had it for an hour, and was lost just now", func(t *testing.T) {
+		inYard(t, func(y *yard) {
+			y.rescues(time.Second)
+			y.cut(func(rec *recorder.Recording) { rec.UpdatedAt -= int64(time.Hour) })
+			_, rec := lostJob()
+			rec.Part = 2
+			rec.Earlier = []recorder.Part{{Part: 1, StartedAt: rec.StartedAt, EndReason: recorder.EndWorkerLost, Files: rec.Clone().Files}}
+			rec.Files[0].Filename = "a.part2.mp4"
+			l := y.adopts(rec)
+			y.start()
+			time.Sleep(time.Minute)
+			assert.Equal(t, []string{"a"}, y.worker.Running(), "there are slots")
+			l.Sent <- stopCommand()
+			got := y.finished(l)
+			assert.Equal(t, recorder.StatusComplete, got.Status)
+			assert.Equal(t, 3, got.Part)
+			assert.Zero(t, y.worker.Load().Running)
+			y.allFreed()
+		})
+	})
 	t.Run("another worker recorded the same part meanwhile, and is lost", func(t *testing.T) {
 		inYard(t, func(y *yard) {
 			y.rescues(time.Second)
