@@ -173,7 +173,7 @@ func (q *Queue) opTimeout() time.Duration {
 // wait is how long a read may block: it bounds how late an expired lease or the
 // end of a context is noticed.
 func (q *Queue) wait() time.Duration {
-	return min(max(q.opts.LeaseTTL/4, 20*time.Millisecond), time.Second)
+	return min(max(q.opts.LeaseTTL/4, 20*time.Millisecond), 500*time.Millisecond)
 }
 
 func (q *Queue) run(ctx context.Context, s *redis.Script, keys []string, args ...any) (any, error) {
