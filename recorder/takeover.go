@@ -31,7 +31,9 @@ func (t *tenure) inherit(rec Recording) (next Recording, playlists []string, ok 
 	if n := len(rec.Incidents); n > 0 {
 		t.counts.last = rec.Incidents[n-1].At // others told of them
 	}
-	t.earlier, t.streams = cloneParts(rec.Earlier), rec.Streams
+	if t.streams = rec.Streams; len(t.pieces) == 0 { // else what is here may be delivered already
+		t.earlier = cloneParts(rec.Earlier)
+	}
 	if lost {
 		next = t.lose(rec)
 	} else if last := &t.earlier[len(t.earlier)-1]; !t.here(last.Part) {
@@ -93,7 +95,7 @@ func (t *tenure) predecessor() string {
 // here reports whether a part is in this worker's spool.
 func (t *tenure) here(part int) bool {
 	for _, p := range t.pieces {
-		if p.rec.Part == part {
+		if p.part == part {
 			return true
 		}
 	}

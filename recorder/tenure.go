@@ -47,6 +47,7 @@ type gap struct {
 type piece struct {
 	entry SpoolEntry // nil when there is none
 	rec   Recording
+	part  int      // once it is delivered beside, when rec is the delivery's
 	lists []string // texts of its playlists for the next part, "" for none
 	// hold, where it is not nil, gets whether the next part goes on in the playlists.
 	hold chan bool
