@@ -166,26 +166,23 @@ func (l *lost) put(ctx context.Context, name, text string) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(l.spool.dir, ".rescue-")
+	dir, err := os.MkdirTemp(l.spool.dir, newPrefix)
 	if err != nil {
 		return diskFault(err)
 	}
-	defer os.Remove(file.Name()) //nolint:errcheck // a few bytes
-	_, err = file.WriteString(text)
-	if closed := file.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
+	defer os.RemoveAll(dir) //nolint:errcheck // swept later
+	file := filepath.Join(dir, "playlist")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return diskFault(err)
 	}
-	sums, err := measure(ctx, file.Name(), l.store.plan(int64(len(text))))
+	sums, err := measure(ctx, file, l.store.plan(int64(len(text))))
 	if err != nil {
 		return diskFault(err)
 	}
 	return l.spool.insist(ctx, func() error {
 		_, err := l.store.put(ctx, &object{
-			path: file.Name(), name: key, contentType: contentType(name), overwrite: true, exact: true,
-			id: filepath.Base(file.Name()), digest: sums, journal: &journal{},
+			path: file, name: key, contentType: contentType(name), overwrite: true, exact: true,
+			id: filepath.Base(dir), digest: sums, journal: &journal{},
 		})
 		return err
 	})

@@ -320,13 +320,25 @@ func TestSeriesOfALostWorkerIsEnded(t *testing.T) {
 	stop := w.follow()
 	w.studio.segment(1000)
 	w.onAir(s, liveList, 1)
-	eventually(t, func() bool { return w.reported().Segments[0].LivePlaylistLocation != "" })
+	eventually(t, w.located)
 	stop()
 	w.studio.segment(1000)
 	w.studio.end()
 	lost := w.reported()
 	_, texts := newDeck(t, w.opts).RescueSeries(t.Context(), w.job, lost)
 	require.Len(t, listed(texts[0]), 1)
+	p := recordertest.StartS3Proxy(t, s.Endpoint)
+	d := newDeck(t, w.opts)
+	var inSpool []string
+	p.Fault(func(_ int, r *http.Request) recordertest.S3Fault {
+		if r.Method == http.MethodPut {
+			inSpool, _ = filepath.Glob(filepath.Join(d.dir, ".*"))
+		}
+		return recordertest.S3Fault{}
+	})
+	_, _ = d.RescueSeries(t.Context(), hlsJob("hls", s3Storage(through(s, p))), lost)
+	require.Len(t, inSpool, 1)
+	require.Contains(t, inSpool[0], "/.new-", "which is swept where a rescuer is killed")
 	lost.EndReason = recorder.EndWorkerLost
 	lost.Segments[0].Continued = true // but the part that was to go on never began
 	rescued, texts := newDeck(t, w.opts).RescueSeries(t.Context(), w.job, lost)
