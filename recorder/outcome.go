@@ -21,9 +21,7 @@ const (
 // that recorded anything does not; nor does one whose page failed, for that was
 // loaded as often as the job asked.
 func sequelOf(rec Recording) sequel {
-	// A worker may die between the first frame and the note of it.
-	media := slices.ContainsFunc(rec.results(), func(r result) bool { return *r.state == FilePending })
-	if rec.StartedAt != 0 || media || rec.Error == nil {
+	if begun(rec) || rec.Error == nil {
 		return sequelDeliver
 	}
 	switch rec.Error.Code {
