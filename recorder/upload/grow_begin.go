@@ -76,7 +76,7 @@ func (g *growth) beginWithin(ctx context.Context) error {
 	since := time.Now()
 	g.j.update(func(p *progress) {
 		*p = progress{
-			Target: st.target(), Name: key, UploadID: id, Backup: p.Backup, Why: p.Why, Grown: &grown{PartSize: g.size, Since: since},
+			Target: st.target(), Name: key, UploadID: id, Backup: p.Backup, Why: p.Why, Grown: &grown{PartSize: g.size},
 		}
 	})
 	g.store = bucket

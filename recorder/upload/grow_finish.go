@@ -22,9 +22,10 @@ func (g *growth) open() bool {
 }
 
 // finish sends what is left of a file that is finalised, and completes its upload:
-// how long that takes does not depend on the file's length. All of it is read
-// meanwhile; should a part have changed after it was sent, which none does but
-// those that are sent again, the object is replaced.
+// how long it takes until the object is there does not depend on the file's length. It
+// counts as delivered when all of the file is read, which began with the sending: should a part
+// have changed after it was sent, which none does but those that are sent again,
+// the object is replaced.
 func (g *growth) finish(ctx context.Context, o *object) (placed, error) {
 	f, err := os.Open(g.media)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"time"
 
 	"go.uber.org/zap"
 )
@@ -45,10 +44,7 @@ type progress struct {
 
 // grown is what is known of parts that were sent before the file was whole.
 type grown struct {
-	PartSize int64     `json:"part_size"`
-	Since    time.Time `json:"since"`
-	// Moov is where the first moov lies, 0 for none: its type changes at the end.
-	Moov int64 `json:"moov,omitempty"`
+	PartSize int64 `json:"part_size"`
 	// Sums are the MD5s of parts, as they were sent, whose ETag is something else.
 	Sums map[int]string `json:"sums,omitempty"`
 }

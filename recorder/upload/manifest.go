@@ -24,7 +24,7 @@ type Manifest struct {
 	StartedAt int64              `json:"started_at"`
 	EndedAt   int64              `json:"ended_at"`
 	EndReason recorder.EndReason `json:"end_reason,omitempty"`
-	// Part is more than 1 when another worker recorded on after a death.
+	// Part is more than 1 when the job was recorded on after something died.
 	Part int `json:"part,omitempty"`
 	// Earlier are the parts of the job that were recorded before this one, oldest first.
 	Earlier []ManifestEarlier `json:"earlier_parts,omitempty"`

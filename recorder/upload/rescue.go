@@ -39,7 +39,7 @@ func (s *Spool) Rescue(ctx context.Context, job recorder.Job, rec recorder.Recor
 	}
 	s.rescueFiles(ctx, &files, job, rec, notes)
 	files.Wait()
-	return s.rescueSeries(ctx, job, rec, notes)
+	return s.rescueSeries(ctx, job, rec)
 }
 
 // rescueFiles rescues the files of one part of a recording, in place.

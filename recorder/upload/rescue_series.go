@@ -19,7 +19,7 @@ import (
 // goes on, it gives the playlists to go on in, and marks them: the lost worker must not
 // end them when it comes back. Where the job is concluded (rec.EndReason), nobody
 // goes on in them, and they get their end.
-func (s *Spool) rescueSeries(ctx context.Context, job recorder.Job, rec recorder.Recording, _ map[string]string) (recorder.Recording, []string) {
+func (s *Spool) rescueSeries(ctx context.Context, job recorder.Job, rec recorder.Recording) (recorder.Recording, []string) {
 	rec = rec.Clone()
 	for p := range rec.Earlier {
 		e := &rec.Earlier[p]
