@@ -59,25 +59,6 @@ func endsWithLoss(job recorder.Job) recorder.Job {
 	return job
 }
 
-func TestDeadChild(t *testing.T) {
-	page, s3, p := recordertest.StartPage(t), recordertest.StartS3(t), startPool(t)
-	w := p.startWorker("w1", bucketEnv(s3)...)
-	id := p.enqueue(endsWithLoss(pageJob(page.URL+"/barcode", "talk.mp4", 2*time.Minute)))
-	p.awaitActive(id)
-	p.awaitElapsed(id, 10*time.Second)
-	require.NoError(t, syscall.Kill(w.child().PID, syscall.SIGKILL))
-
-	rec := p.awaitEnd(id, 30*time.Second)
-	assert.Equal(t, recorder.StatusFailed, rec.Status)
-	assert.Equal(t, recorder.EndChildDied, rec.EndReason)
-	require.NotNil(t, rec.Error)
-	assert.Equal(t, recorder.CodeChildDied, rec.Error.Code)
-	assert.True(t, rec.Files[0].Partial)
-	requirePlays(t, p.download(s3, "talk.mp4", rec.Files[0]), 7*time.Second)
-	p.requireNothingLeft(w.command)
-	p.awaitSpoolFree("w1")
-}
-
 func TestDeadWorker(t *testing.T) {
 	page, s3, p := recordertest.StartPage(t), recordertest.StartS3(t), startPool(t)
 	w := p.startWorker("w1", bucketEnv(s3)...)
@@ -141,8 +122,11 @@ func TestTakeover(t *testing.T) {
 	assert.Less(t, took, leaseTTL+10*time.Second)
 	assert.Equal(t, 2, rec.Part)
 	p.look()
-	rec = p.awaitStatus(id, recorder.StatusComplete, time.Minute)
+	rec = p.awaitStatus(id, recorder.StatusFailed, time.Minute) // for want of part 1, which w1's disk has
+	assert.Equal(t, recorder.EndSignal, rec.EndReason)
+	assert.Equal(t, recorder.CodeWorkerLost, rec.Error.Code)
 	assert.Equal(t, "talk.part2.mp4", rec.Files[0].Filename)
+	assert.Equal(t, recorder.FileDelivered, rec.Files[0].State)
 	probe(t, p.stored("talk.part2.mp4")).requireWhole(t, 30)
 	s := look(t, p.stored("talk.part2.mp4"))
 	assert.Zero(t, s.unreadable)
