@@ -17,7 +17,6 @@ import (
 // A process ends in each phase of an upload; the next one goes on with it and sends
 // only what is missing.
 func TestGrowthGoesOnAfterARestart(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	f := shot(t)
 	for name, c := range map[string]struct {
@@ -57,7 +56,6 @@ func TestGrowthGoesOnAfterARestart(t *testing.T) {
 // Files that leave at the end have their storage asked at the start as well, and
 // nothing stays of the question.
 func TestOthersAreAskedAtTheStart(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	p := recordertest.StartS3Proxy(t, s.Endpoint)
 	blocked := filepath.Join(t.TempDir(), "file")
@@ -92,7 +90,6 @@ func TestOthersAreAskedAtTheStart(t *testing.T) {
 
 // The manifest tells of the parts a job was recorded in, and of what is not in them.
 func TestManifestTellsOfEarlierParts(t *testing.T) {
-	t.Parallel()
 	dir, opts := directory(t)
 	d := newDeck(t, opts)
 	e := d.entry(one("job", recorder.FileOutput{}), noise(1, 100))
@@ -116,7 +113,6 @@ func TestManifestTellsOfEarlierParts(t *testing.T) {
 }
 
 func TestRoom(t *testing.T) {
-	t.Parallel()
 	room, err := newDeck(t, upload.Options{}).Room()
 	require.NoError(t, err)
 	require.Positive(t, room)

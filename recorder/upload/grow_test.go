@@ -101,7 +101,6 @@ func parts(t *testing.T, p *recordertest.S3Proxy, most int) {
 // What is recorded is with the storage seconds later. At the end only the tail and
 // the part with the header are sent, and the object is the finalised file.
 func TestS3Grows(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	p := recordertest.StartS3Proxy(t, s.Endpoint)
 	d, f := growing(t), shot(t)
@@ -136,7 +135,6 @@ func TestS3Grows(t *testing.T) {
 // A storage that is away keeps nobody from recording, and gets all of it when it is
 // back.
 func TestS3GrowsOverAnOutage(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	p := recordertest.StartS3Proxy(t, s.Endpoint)
 	d, f := growing(t), shot(t)
@@ -156,7 +154,6 @@ func TestS3GrowsOverAnOutage(t *testing.T) {
 // Whoever starts a recording learns at once that its storage refuses it, and when it
 // does no more.
 func TestS3RefusesAtTheStart(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	for name, change := range map[string]struct {
 		upload func(*recorder.S3Upload)
@@ -191,7 +188,6 @@ func TestS3RefusesAtTheStart(t *testing.T) {
 
 // One that refuses for good is given up for the backup while the recording goes on.
 func TestGrowthTurnsToTheBackup(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	p := recordertest.StartS3Proxy(t, s.Endpoint)
 	d, f := growing(t), shot(t)
@@ -215,7 +211,6 @@ func TestGrowthTurnsToTheBackup(t *testing.T) {
 
 // Recordings of one name at one time get names of their own.
 func TestGrowthsOfOneName(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	d, f := growing(t), shot(t)
 	names := map[string]bool{}
@@ -242,7 +237,6 @@ func TestGrowthsOfOneName(t *testing.T) {
 
 // Somebody takes the name while the file grows: theirs stays as it is.
 func TestGrowthLosesItsName(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	d, f := growing(t), shot(t)
 	k := d.roll(toS3(s.Upload()), f)
@@ -260,7 +254,6 @@ func TestGrowthLosesItsName(t *testing.T) {
 // A part that changed after it was sent, which no muxer of ours does: the object is
 // replaced.
 func TestGrowthFindsAChange(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	p := recordertest.StartS3Proxy(t, s.Endpoint)
 	d, f := growing(t), shot(t)
@@ -279,7 +272,6 @@ func TestGrowthFindsAChange(t *testing.T) {
 
 // Nothing stays of the upload of a recording that came to nothing.
 func TestGrowthOfNothing(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	d, f := growing(t), shot(t)
 	k := d.roll(toS3(s.Upload()), f)
@@ -298,7 +290,6 @@ func TestGrowthOfNothing(t *testing.T) {
 // The answer to the last request is lost, and the server knows nothing of the upload
 // any more: the object is found, and not sent again. With KMS keys its ETag says nothing.
 func TestGrowthLosesTheAnswer(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	f := shot(t)
 	sealed := func(resp *http.Response) {

@@ -37,7 +37,6 @@ func rescue(t *testing.T, k *take, job recorder.Job, notes map[string]string) re
 // A worker vanishes in each phase of an upload; another one completes it. What plays
 // is all that was with the storage.
 func TestRescue(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	f := shot(t)
 	for name, c := range map[string]struct {
@@ -58,7 +57,6 @@ func TestRescue(t *testing.T) {
 		"with a hole in the tail":      {hang: isPart8, seconds: 14},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			p := recordertest.StartS3Proxy(t, s.Endpoint)
 			job := toS3(through(s, p))
 			job.Files[0].Filepath = strings.ReplaceAll(name, " ", "-") + ".mp4"
@@ -93,7 +91,8 @@ func TestRescue(t *testing.T) {
 			} else {
 				plays := seconds(t, data)
 				require.Contains(t, file.Error, "worker-a, which was lost")
-				require.InDelta(t, plays, time.Duration(file.Duration).Seconds(), 1.5)
+				// As the notes have it: a part tells of the media that were written when it was sent.
+				require.InDelta(t, plays, time.Duration(file.Duration).Seconds(), 2.5)
 				require.GreaterOrEqual(t, plays, c.seconds)
 			}
 			again := rescue(t, k, job, k.notes())
@@ -159,7 +158,6 @@ func (k *take) lose(p *recordertest.S3Proxy, fragments int, hang func(*http.Requ
 // the other one made stays, and its own file goes to a name of its own, even where
 // names may be taken over.
 func TestGrowthIsEndedByAnother(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	p := recordertest.StartS3Proxy(t, s.Endpoint)
 	d := newDeck(t, upload.Options{Overwrite: true})
@@ -181,7 +179,6 @@ func TestGrowthIsEndedByAnother(t *testing.T) {
 // Its job is another's, who recorded the same part anew: where names may be taken over,
 // an orphan takes none all the same, be it its own upload or the whole file.
 func TestOrphanReplacesNothing(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	f := shot(t)
 	job := toS3(s.Upload())
@@ -233,7 +230,6 @@ func TestOrphanReplacesNothing(t *testing.T) {
 // Whoever has the job cannot help where its storage is unknown, refuses, or where the
 // name was given away: the file is in the lost worker's spool.
 func TestRescueOfNothing(t *testing.T) {
-	t.Parallel()
 	s := recordertest.StartS3(t)
 	p := recordertest.StartS3Proxy(t, s.Endpoint)
 	f := shot(t)
