@@ -159,8 +159,8 @@ func adds(task recorder.Task, commands <-chan recorder.Command, tell func(record
 	return rec
 }
 
-// orphan tells a socket how it ends, and logs when nobody reads any more.
-func orphan(task recorder.Task, commands <-chan recorder.Command, tell func(recorder.Recording)) recorder.Recording {
+// begins reports that it records, and says so to the test's socket.
+func begins(task recorder.Task, tell func(recorder.Recording)) (net.Conn, recorder.Recording) {
 	conn, err := net.Dial("unix", task.Job.Metadata["socket"])
 	if err != nil {
 		panic(err)
@@ -169,6 +169,12 @@ func orphan(task recorder.Task, commands <-chan recorder.Command, tell func(reco
 	rec.Status = recorder.StatusActive
 	tell(rec)
 	fmt.Fprintln(conn, "recording")
+	return conn, rec
+}
+
+// orphan tells a socket how it ends, and logs when nobody reads any more.
+func orphan(task recorder.Task, commands <-chan recorder.Command, tell func(recorder.Recording)) recorder.Recording {
+	conn, rec := begins(task, tell)
 	c := <-commands
 	for range 100 {
 		fmt.Fprintln(os.Stderr, "finalising")

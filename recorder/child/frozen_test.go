@@ -157,14 +157,7 @@ const stoppedSilence = 800 * time.Millisecond
 
 // steady reports and says so ten times in each silence, until its worker is gone.
 func steady(task recorder.Task, commands <-chan recorder.Command, tell func(recorder.Recording)) recorder.Recording {
-	conn, err := net.Dial("unix", task.Job.Metadata["socket"])
-	if err != nil {
-		panic(err)
-	}
-	rec := task.Recording
-	rec.Status = recorder.StatusActive
-	tell(rec)
-	fmt.Fprintln(conn, "recording")
+	conn, rec := begins(task, tell)
 	tick := time.NewTicker(stoppedSilence / 10)
 	defer tick.Stop()
 	for {

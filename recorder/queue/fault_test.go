@@ -212,17 +212,24 @@ func (g *gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	}
 }
 
-func TestFenceRefusesAWorkerThatSlept(t *testing.T) {
-	t.Parallel()
+// sleeper gives the lease of a worker that falls asleep when the gate is shut, and a queue of
+// another one.
+func sleeper(t *testing.T) (g *gate, awake *queue.Queue, old recorder.Lease) {
+	t.Helper()
 	r := recordertest.StartRedis(t)
 	c, g := client(t, r.URL()), &gate{}
 	c.AddHook(g)
 	asleep, err := queue.New(t.Context(), c, testOptions(t, "w1"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = asleep.Close() })
-	awake := open(t, r.URL(), testOptions(t, "w2"))
+	awake = open(t, r.URL(), testOptions(t, "w2"))
 	require.NoError(t, awake.Enqueue(t.Context(), recordertest.WebJob("fenced")))
-	old := claim(t, asleep)
+	return g, awake, claim(t, asleep)
+}
+
+func TestFenceRefusesAWorkerThatSlept(t *testing.T) {
+	t.Parallel()
+	g, awake, old := sleeper(t)
 	require.NoError(t, old.Report(t.Context(), as(old.Recording(), recorder.StatusActive)))
 	g.shut()
 	l := claim(t, awake)

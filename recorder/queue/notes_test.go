@@ -75,15 +75,7 @@ func TestNotesOutliveTheirLease(t *testing.T) {
 // What an old owner noted, before it knows that it is one, must not reach the job.
 func TestNotesOfAnOldOwner(t *testing.T) {
 	t.Parallel()
-	r := recordertest.StartRedis(t)
-	c, g := client(t, r.URL()), &gate{}
-	c.AddHook(g)
-	asleep, err := queue.New(t.Context(), c, testOptions(t, "w1"))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = asleep.Close() })
-	awake := open(t, r.URL(), testOptions(t, "w2"))
-	require.NoError(t, awake.Enqueue(t.Context(), recordertest.WebJob("fenced")))
-	old := claim(t, asleep)
+	g, awake, old := sleeper(t)
 	journal(t, old).Note("upload", "old")
 	noted(t, awake, "fenced", map[string]string{"upload": "old"})
 	g.shut()
