@@ -88,6 +88,16 @@ func (p *Part) take(rec Recording) {
 	p.EndedAt = cmp.Or(rec.lastMedia(), p.EndedAt)
 }
 
+// Late gives what of this part alone Queue.Amend is told of, and whether that is anything.
+func (r Recording) Late() (late Recording, some bool) {
+	r = r.Clone()
+	r.Earlier = nil // each part is told of by itself
+	r.Files = slices.DeleteFunc(r.Files, func(f FileResult) bool { return f.State == FileEmpty })
+	r.Segments = slices.DeleteFunc(r.Segments, func(s SegmentsResult) bool { return s.State == FileEmpty })
+	r.Images = slices.DeleteFunc(r.Images, func(s ImagesResult) bool { return s.State == FileEmpty })
+	return r, len(r.results()) > 0
+}
+
 // part is the recording as an earlier part of what follows it.
 func (r Recording) part() Part {
 	r = r.Clone()

@@ -129,17 +129,13 @@ func (w *Worker) cutOff(p *piece) bool {
 	return Task{Job: p.entry.Task().Job, Recording: p.rec}.CutOff(w.Now())
 }
 
-// unaccounted reports whether a recording is not known to have ended: it may be ending, but
-// cut off while it was finalised.
-func unaccounted(rec Recording) bool { return rec.Status != StatusEnding || rec.EndedAt == 0 }
-
 func (w *Worker) recoverJob(ctx context.Context, pieces []*piece, slot bool, free func()) {
 	last := pieces[len(pieces)-1]
 	job := last.entry.Task().Job
 	log := w.Log.With(zap.String("job", job.ID), zap.String("room", job.RoomName))
 	goesOn := slot && w.cutOff(last)
 	for _, p := range pieces {
-		if unaccounted(p.rec) {
+		if !p.rec.Accounted() {
 			p.rec = Salvage(p.rec, p.entry.Task().Dir,
 				Errorf(CodeWorkerLost, "the worker ended while it recorded; this is what there was until then"), EndWorkerLost, w.Now().UnixNano())
 			w.save(p.entry, p.rec, log)
@@ -305,12 +301,8 @@ func (w *Worker) amendOrphan(ctx context.Context, entry SpoolEntry, rec Recordin
 // ended: until then its owner's reports would overwrite them. False when a
 // later life of this worker must try again.
 func (w *Worker) amend(ctx context.Context, rec Recording, log *zap.Logger) bool {
-	rec = rec.Clone()
-	rec.Earlier = nil // each part is told of by itself
-	rec.Files = slices.DeleteFunc(rec.Files, func(f FileResult) bool { return f.State == FileEmpty })
-	rec.Segments = slices.DeleteFunc(rec.Segments, func(s SegmentsResult) bool { return s.State == FileEmpty })
-	rec.Images = slices.DeleteFunc(rec.Images, func(s ImagesResult) bool { return s.State == FileEmpty })
-	if len(rec.results()) == 0 {
+	rec, some := rec.Late()
+	if !some {
 		return true
 	}
 	told := false

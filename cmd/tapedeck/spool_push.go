@@ -196,7 +196,7 @@ func (p *pusher) push(ctx context.Context, h upload.Held, named bool) error {
 func salvaged(e recorder.SpoolEntry) recorder.Recording {
 	task := e.Task()
 	rec := task.Recording
-	if rec.Status == recorder.StatusEnding && rec.EndedAt != 0 {
+	if rec.Accounted() {
 		return rec
 	}
 	code, reason := recorder.CodeChildDied, recorder.EndChildDied
@@ -233,12 +233,8 @@ func (p *pusher) tell(ctx context.Context, name string, rec recorder.Recording) 
 	if rec.Worker == "" {
 		return true // of `record`: there is no job
 	}
-	late := rec.Clone()
-	late.Earlier = nil // each part is told of by itself
-	late.Files = slices.DeleteFunc(late.Files, func(f recorder.FileResult) bool { return f.State == recorder.FileEmpty })
-	late.Segments = slices.DeleteFunc(late.Segments, func(s recorder.SegmentsResult) bool { return s.State == recorder.FileEmpty })
-	late.Images = slices.DeleteFunc(late.Images, func(s recorder.ImagesResult) bool { return s.State == recorder.FileEmpty })
-	if len(late.Files)+len(late.Segments)+len(late.Images) == 0 {
+	late, some := rec.Late()
+	if !some {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTimeout) // what took its time is told all the same
