@@ -264,10 +264,7 @@ func (g *growth) take(p sentPiece) {
 	case codeOf(p.err) == noSuchUpload:
 		g.log.Warn("somebody else ended the upload; the file leaves at the end", zap.String("error", g.scrub.Text(p.err.Error())))
 		g.over = true
-		g.j.update(func(pr *progress) {
-			pr.drop()
-			pr.Fenced = true
-		})
+		g.j.update((*progress).fence)
 	default:
 		g.again[p.n] = true
 		g.fail(p.err)

@@ -176,10 +176,7 @@ func (g *growth) resend(ctx context.Context, f *os.File, size int64, n int) erro
 	etag, err := g.store.sendPiece(ctx, key, id, f, p)
 	if err != nil {
 		if codeOf(err) == noSuchUpload {
-			g.j.update(func(pr *progress) {
-				pr.drop()
-				pr.Fenced = true
-			})
+			g.j.update((*progress).fence)
 		}
 		return err
 	}

@@ -92,6 +92,12 @@ func (p *progress) drop() {
 	}
 }
 
+// fence notes that somebody else ended the upload.
+func (p *progress) fence() {
+	p.drop()
+	p.Fenced = true
+}
+
 // look gives a copy of what a reader needs while others write.
 func (j *journal) look(read func(progress)) {
 	j.mu.Lock()

@@ -6,14 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"go.uber.org/zap"
 
 	"tapedeck/recorder"
@@ -75,13 +73,11 @@ func (w *wreck) read(notes map[string]string) {
 		w.note = fileNote{}
 	}
 	mark := uploadMark(w.note.UploadID)
-	for n := 1; ; n++ {
-		text, noted := notes[fmt.Sprintf("%s.%d", name, n)]
+	for of, text := range notes {
+		number, ofPart := strings.CutPrefix(of, name+".")
+		n, err := strconv.Atoi(number)
 		var p partNote
-		if !noted && n > 10_000 {
-			return
-		}
-		if noted && json.Unmarshal([]byte(text), &p) == nil && p.Upload == mark {
+		if ofPart && err == nil && json.Unmarshal([]byte(text), &p) == nil && p.Upload == mark {
 			w.parts[n] = p
 		}
 	}
@@ -274,33 +270,5 @@ func (w *wreck) manifest(ctx context.Context, st *s3Store) {
 	}
 	if err != nil {
 		w.file.Error = joinNotes(w.file.Error, w.scrub.Text(err.Error()))
-	}
-}
-
-// headed is what lies under a key.
-type headed struct {
-	there    bool
-	size     int64
-	etag     string
-	modified time.Time
-	sealed   bool // encrypted with KMS keys: the ETag is of no MD5
-}
-
-// is reports whether this is the object of such an ETag, completed since then. Where the
-// ETag cannot tell, size and time do.
-func (h headed) is(size int64, etag string, since time.Time) bool {
-	const skew = 5 * time.Minute
-	return h.there && h.size == size && (strings.EqualFold(h.etag, etag) || (h.sealed && !h.modified.Before(since.Add(-skew))))
-}
-
-func (s *s3Store) headOf(ctx context.Context, key string) (headed, error) {
-	head, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.conf.Bucket, Key: &key})
-	switch {
-	case err == nil:
-		return headed{true, aws.ToInt64(head.ContentLength), strings.Trim(aws.ToString(head.ETag), `"`), aws.ToTime(head.LastModified), encryptedETag(string(head.ServerSideEncryption))}, nil
-	case statusOf(err) == http.StatusNotFound:
-		return headed{}, nil
-	default:
-		return headed{}, s.fault(ctx, key, err)
 	}
 }

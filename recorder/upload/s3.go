@@ -77,21 +77,47 @@ func (s *s3Store) put(ctx context.Context, o *object) (placed, error) { return p
 func (s *s3Store) has(ctx context.Context, key string) (bool, error) { return holds(ctx, s, key) }
 
 func (s *s3Store) look(ctx context.Context, key string, o *object) (presence, error) {
-	head, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.conf.Bucket, Key: &key})
-	switch status := statusOf(err); {
-	case err == nil:
-	case status == http.StatusNotFound:
-		return absent, nil
-	case status == http.StatusForbidden:
+	head, err := s.headOf(ctx, key)
+	switch {
+	case statusOf(err) == http.StatusForbidden:
 		return unknown, nil
-	default:
-		return unknown, s.fault(ctx, key, err)
-	}
-	etag := strings.Trim(aws.ToString(head.ETag), `"`)
-	if aws.ToInt64(head.ContentLength) == o.digest.Size && strings.EqualFold(etag, o.etag()) {
+	case err != nil:
+		return unknown, err
+	case !head.there:
+		return absent, nil
+	case head.size == o.digest.Size && strings.EqualFold(head.etag, o.etag()):
 		return same, nil
+	default:
+		return different, nil
 	}
-	return different, nil
+}
+
+// headed is what lies under a key.
+type headed struct {
+	there    bool
+	size     int64
+	etag     string
+	modified time.Time
+	sealed   bool // encrypted with KMS keys: the ETag is of no MD5
+}
+
+// is reports whether this is the object of such an ETag, completed since then. Where the
+// ETag cannot tell, size and time do.
+func (h headed) is(size int64, etag string, since time.Time) bool {
+	const skew = 5 * time.Minute
+	return h.there && h.size == size && (strings.EqualFold(h.etag, etag) || (h.sealed && !h.modified.Before(since.Add(-skew))))
+}
+
+func (s *s3Store) headOf(ctx context.Context, key string) (headed, error) {
+	head, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.conf.Bucket, Key: &key})
+	switch {
+	case err == nil:
+		return headed{true, aws.ToInt64(head.ContentLength), strings.Trim(aws.ToString(head.ETag), `"`), aws.ToTime(head.LastModified), encryptedETag(string(head.ServerSideEncryption))}, nil
+	case statusOf(err) == http.StatusNotFound:
+		return headed{}, nil
+	default:
+		return headed{}, s.fault(ctx, key, err)
+	}
 }
 
 // etag is what S3 makes of an object that is stored without KMS keys.
