@@ -30,6 +30,14 @@ type Placer interface {
 	Place(ctx context.Context, job Job) (Lease, error)
 }
 
+// Reaper is a Queue that gives out jobs which a lost worker recorded and which no other one went on
+// with in time: none was there, or all were busy.
+type Reaper interface {
+	// Reap waits for such a job. It is ending: not to be recorded, but to be ended when what was
+	// uploaded is rescued, which takes no slot. An error only when ctx is done.
+	Reap(ctx context.Context) (Lease, error)
+}
+
 // Outbox brings the events of a pool to receivers: at least once, a job's in
 // their order, across restarts of everything. Any number of processes may work
 // on one at a time. Implemented by recorder/queue.

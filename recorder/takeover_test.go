@@ -399,6 +399,29 @@ func TestLostEndingJobIsRescued(t *testing.T) {
 	})
 }
 
+// All slots are taken: what the lost worker uploaded is rescued all the same.
+func TestLostJobIsRescuedByABusyWorker(t *testing.T) {
+	inYard(t, func(y *yard) {
+		asked := y.rescues(2 * time.Second)
+		job, rec := lostJob()
+		rec.Status, rec.EndReason = recorder.StatusEnding, recorder.EndWorkerLost
+		rec.Error = recorder.Errorf(recorder.CodeWorkerLost, "it has not come back")
+		y.start()
+		busy := y.put("busy")
+		<-y.runner.Started
+		before := recordertest.NewFakeLease(job, rec)
+		got := y.finished(y.queue.Stray(before.Next(rec)))
+		assert.Equal(t, recorder.StatusFailed, got.Status)
+		assert.Equal(t, recorder.EndWorkerLost, got.EndReason)
+		assert.Equal(t, recorder.FileDelivered, got.Files[0].State)
+		assert.True(t, got.Files[0].Partial)
+		assert.Len(t, *asked, 1)
+		assert.Equal(t, []string{"busy"}, y.worker.Running())
+		busy.Sent <- stopCommand()
+		y.finished(busy)
+	})
+}
+
 // cut is what an earlier life of this worker has in the spool of a job that goes on.
 func (y *yard) cut(change ...func(*recorder.Recording)) *recordertest.FakeEntry {
 	job, rec := lostJob()

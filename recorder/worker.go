@@ -71,11 +71,8 @@ func (w *Worker) Run(ctx context.Context, hurry <-chan struct{}) error {
 		w.slots.close()
 		return err
 	}
-	w.jobs.Add(1)
-	go func() {
-		defer w.jobs.Done()
-		w.rescan(ctx, jobCtx)
-	}()
+	w.jobs.Go(func() { w.rescan(ctx, jobCtx) })
+	w.jobs.Go(func() { w.reap(ctx, jobCtx) })
 	defer w.watchDisk(jobCtx)()
 	w.claim(ctx)
 	w.slots.close()
@@ -137,6 +134,26 @@ func (w *Worker) claim(ctx context.Context) {
 			return
 		case !called:
 			w.Log.Error("claiming failed, trying again", zap.Error(err))
+			pause(ctx, time.Second)
+		}
+	}
+}
+
+// reap ends jobs that lost workers left to nobody, beside whatever is recorded, until ctx is done.
+func (w *Worker) reap(ctx, jobCtx context.Context) {
+	reaper, ok := w.Queue.(Reaper)
+	if !ok {
+		return
+	}
+	for {
+		lease, err := reaper.Reap(ctx)
+		switch {
+		case err == nil:
+			w.jobs.Go(func() { w.work(jobCtx, lease, func() {}) })
+		case ctx.Err() != nil:
+			return
+		default:
+			w.Log.Error("what lost workers left cannot be looked for, trying again", zap.Error(err))
 			pause(ctx, time.Second)
 		}
 	}

@@ -21,6 +21,7 @@ const (
 	DefaultMaxAttempts  = 3
 	DefaultRetention    = 7 * 24 * time.Hour
 	DefaultAbandonAfter = 10 * time.Minute
+	DefaultRescueWithin = 24 * time.Hour
 	DefaultRetryDelay   = time.Second
 )
 
@@ -47,6 +48,9 @@ type Options struct {
 	// AbandonAfter is how long a job whose recording is in a lost worker's spool
 	// waits for that worker, from the end of its lease on.
 	AbandonAfter time.Duration
+	// RescueWithin is how long a job that was recorded waits for a worker that can rescue
+	// what the lost one uploaded, from the end of its lease on, before it is ended without.
+	RescueWithin time.Duration
 	// RetryDelay is the pause before a released job may be claimed again; it
 	// doubles with every try, up to LeaseTTL.
 	RetryDelay time.Duration
@@ -64,6 +68,7 @@ func (o Options) withDefaults() Options {
 	or(&o.LeaseTTL, DefaultLeaseTTL)
 	or(&o.Retention, DefaultRetention)
 	or(&o.AbandonAfter, DefaultAbandonAfter)
+	or(&o.RescueWithin, DefaultRescueWithin)
 	or(&o.RetryDelay, DefaultRetryDelay)
 	if o.Prefix == "" {
 		o.Prefix = DefaultPrefix
@@ -98,6 +103,7 @@ type Queue struct {
 	tasks  sync.WaitGroup
 	health health
 	mux    commandReader
+	reaper reaper // of Reap
 
 	mu     sync.Mutex
 	closed bool
@@ -106,6 +112,7 @@ type Queue struct {
 var (
 	_ recorder.Queue      = (*Queue)(nil)
 	_ recorder.Placer     = (*Queue)(nil)
+	_ recorder.Reaper     = (*Queue)(nil)
 	_ recorder.Controller = (*Queue)(nil)
 	_ recorder.Lease      = (*lease)(nil)
 )
@@ -132,8 +139,9 @@ func newQueue(ctx context.Context, rdb, blocking redis.UniversalClient, opts Opt
 	q.health.log = opts.Log
 	q.life, q.end = context.WithCancel(context.WithoutCancel(ctx))
 	q.mux.init(q)
+	q.reaper.q = q
 	if opts.Worker != "" {
-		q.Tidy()
+		q.task(q.tidy)
 	}
 	return q, nil
 }

@@ -19,30 +19,36 @@ const (
 	deserted  = 2 * time.Minute
 )
 
-// Tidy has this process clean up after others as workers do, until Close. It
-// returns at once.
+// Tidy has this process, which is no worker, clean up after others as workers do, until
+// Close. It returns at once.
 func (q *Queue) Tidy() {
 	q.task(q.tidy)
-	q.task(q.reap)
+	q.task(func(ctx context.Context) {
+		r := reaper{q: q}
+		for pause(ctx, reapEvery) {
+			_, err := r.look(ctx)
+			q.health.note(err)
+		}
+	})
 }
 
-// reap ends jobs whose worker is gone for good while no other can take them: there is
-// none, or all of them are busy or shut down. What they recorded arrives when the worker's
-// spool does.
-func (q *Queue) reap(ctx context.Context) {
-	r := reaper{q: q}
+// Reap implements recorder.Reaper. It also ends jobs of lost workers of which nothing was
+// recorded. One call at a time.
+func (q *Queue) Reap(ctx context.Context) (recorder.Lease, error) {
 	for pause(ctx, reapEvery) {
-		err := r.look(ctx)
-		if noGroup(err) {
-			continue // nobody ever claimed
+		l, err := q.reaper.look(ctx)
+		if l != nil {
+			return l, nil
 		}
 		q.health.note(err)
 	}
+	return nil, ended(ctx)
 }
 
-// reaper remembers since when it has seen jobs lie, by this process's clock: a clock
-// of Redis that jumps makes no job older. A look that fails makes it forget, for
-// while Redis was away no owner could renew.
+// reaper looks for jobs whose worker is gone for good while no other can take them: there is
+// none, or all of them are busy or shut down. It remembers since when it has seen them lie,
+// by this process's clock: a clock of Redis that jumps makes no job older. A look that fails
+// makes it forget, for while Redis was away no owner could renew.
 type reaper struct {
 	q    *Queue
 	seen map[string]vigil
@@ -53,12 +59,36 @@ type vigil struct {
 	since time.Time
 }
 
-func (r *reaper) look(ctx context.Context) error {
+// stray is a job that lay for too long.
+type stray struct {
+	entry entry
+	state state
+}
+
+// look goes through the jobs that lie. Those that lay for too long are ended or, where
+// something was recorded, left to whoever can rescue that: a lease is such a job.
+func (r *reaper) look(ctx context.Context) (*lease, error) {
+	strays, err := r.strays(ctx)
+	if err != nil {
+		if noGroup(err) {
+			err = nil // nobody ever claimed
+		}
+		return nil, err
+	}
+	for _, j := range strays {
+		if l, err := r.q.reap(ctx, j); l != nil || err != nil {
+			return l, err
+		}
+	}
+	return nil, nil
+}
+
+func (r *reaper) strays(ctx context.Context) (strays []stray, err error) {
 	seen := r.seen
 	r.seen = nil
 	able, err := r.q.able(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	lying := map[string]vigil{}
 	err = r.q.eachLapsed(ctx, func(id string) error {
@@ -73,17 +103,65 @@ func (r *reaper) look(ctx context.Context) error {
 		}
 		lying[e.job.ID] = v
 		patience := r.q.opts.AbandonAfter
-		if !able && s.status != recorder.StatusEnding { // what is ending waits for its spool
+		if !able && !s.leftMedia() {
 			patience = min(patience, deserted)
 		}
-		if now.Sub(v.since) < patience {
-			return nil
+		if now.Sub(v.since) >= patience {
+			strays = append(strays, stray{e, s})
 		}
-		delete(lying, e.job.ID)
-		return r.q.conclude(ctx, e, s)
+		return nil
 	})
 	if err == nil {
 		r.seen = lying
+	}
+	return strays, err
+}
+
+// reap ends a job that lay for too long. One that left media is taken, to be ended when they are
+// rescued; a process that is no worker cannot do that and, for a day, leaves it to one that can.
+func (q *Queue) reap(ctx context.Context, j stray) (*lease, error) {
+	switch {
+	case !j.state.leftMedia():
+		return nil, q.conclude(ctx, j.entry, j.state)
+	case q.opts.Worker != "":
+		return q.rescue(ctx, j)
+	case q.opts.Now().Sub(j.state.expiry) >= q.opts.RescueWithin:
+		return nil, q.conclude(ctx, j.entry, j.state)
+	case j.state.status != recorder.StatusEnding:
+		return nil, q.strand(ctx, j.state)
+	default:
+		return nil, nil
+	}
+}
+
+// rescue takes a job to be ended; nil when it is somebody's again, or is not to be had yet.
+func (q *Queue) rescue(ctx context.Context, j stray) (*lease, error) {
+	op := nonce()
+	for range 4 {
+		l, word, err := q.takeFrom(ctx, j.entry, j.state.stranded(), op, false)
+		switch {
+		case err != nil:
+			return nil, err
+		case word == "ok":
+			return l, q.hold(l)
+		case word == "exhausted":
+			return nil, q.conclude(ctx, j.entry, j.state)
+		case word != "later" || !pause(ctx, q.opts.LeaseTTL/3): // nobody else may have looked for so long, see resting
+			return nil, nil
+		}
+	}
+	return nil, nil
+}
+
+// strand tells that a job waits for whoever can rescue what was recorded.
+func (q *Queue) strand(ctx context.Context, before state) error {
+	s := before.stranded()
+	s.rec.UpdatedAt = q.opts.Now().UnixNano()
+	answer, err := q.run(ctx, q.scripts.strand, []string{q.keys.job(s.rec.ID), q.keys.events()},
+		before.rev, composeRecording(s.rec), s.rec.UpdatedAt, string(recorder.EventFor(before.status, s.status)), s.rec.ID, eventsKept)
+	if word, _ := verdict(answer); word == "ok" {
+		q.log.Warn("a job whose worker is lost waits for one that can rescue what was recorded",
+			zap.String("job", s.rec.ID), zap.String("worker", s.worker))
 	}
 	return err
 }
@@ -113,9 +191,7 @@ func (q *Queue) lapsed(ctx context.Context, id string) (entry, state, error) {
 
 // conclude ends a job that nobody goes on with, unless somebody does.
 func (q *Queue) conclude(ctx context.Context, e entry, s state) error {
-	cause := recorder.Errorf(recorder.CodeWorkerLost, "the worker that recorded this has not come back, and no other could go on; "+
-		"what its spool holds is delivered when it does")
-	rec := recorder.ConcludeLost(s.rec, cause, recorder.EndWorkerLost, s.rec.UpdatedAt)
+	rec := recorder.ConcludeLost(s.rec, notGoneOnWith(), recorder.EndWorkerLost, s.rec.UpdatedAt)
 	if e.payload == "" && json.Unmarshal([]byte(s.job), &e.job) != nil { // redacted already
 		e.job = recorder.Job{}
 	}
@@ -127,4 +203,9 @@ func (q *Queue) conclude(ctx context.Context, e entry, s state) error {
 		q.log.Warn("a job that nobody went on with was ended", zap.String("job", rec.ID), zap.String("worker", s.worker))
 	}
 	return err
+}
+
+func notGoneOnWith() *recorder.Error {
+	return recorder.Errorf(recorder.CodeWorkerLost, "the worker that recorded this has not come back, and no other could go on; "+
+		"what its spool holds is delivered when it does")
 }

@@ -22,41 +22,63 @@ func newWatch(t *testing.T, statuses ...recorder.Status) (*model, *lease, *reape
 	require.NotNil(t, l)
 	for _, s := range statuses {
 		rec := l.now.Clone()
-		rec.Status, rec.StartedAt = s, 1
+		if rec.Status = s; s != recorder.StatusStarting {
+			rec.StartedAt = 1
+		}
 		require.NoError(t, l.Report(t.Context(), rec))
 	}
 	l.Abandon()
 	m.advance(modelTTL)
-	serve, err := New(t.Context(), m.client, Options{LeaseTTL: modelTTL, AbandonAfter: 10 * time.Minute, Now: func() time.Time { return m.now }})
+	serve, err := New(t.Context(), m.client, Options{LeaseTTL: modelTTL, AbandonAfter: 10 * time.Minute, RescueWithin: 40 * time.Minute, Now: func() time.Time { return m.now }})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, serve.Close()) })
 	return m, l, &reaper{q: serve}
 }
 
-// ends looks every ten seconds and gives when the job ended; 0 for never within d.
+// ends looks every ten seconds and gives when the job ended, or was taken to be ended; 0 for
+// never within d.
 func (m *model) ends(r *reaper, d time.Duration, each func(at time.Duration)) time.Duration {
 	for at := time.Duration(0); at <= d; at += 10 * time.Second {
 		if each != nil {
 			each(at)
 		}
-		require.NoError(m.t, r.look(m.t.Context()))
+		l, err := r.look(m.t.Context())
+		require.NoError(m.t, err)
+		if l != nil {
+			m.t.Cleanup(l.Abandon)
+			return at
+		}
 		s, err := r.q.load(m.t.Context(), "tape")
 		require.NoError(m.t, err)
 		if s.status.Ended() {
 			return at
 		}
-		m.advance(10 * time.Second)
+		for range 2 {
+			m.advance(5 * time.Second)
+			_, err := m.workers[0].q.run(m.t.Context(), r.q.scripts.expired, // the heartbeat of another job
+				[]string{r.q.keys.jobs(), r.q.keys.pulse()}, group, modelTTL.Milliseconds(), "-", 1)
+			require.NoError(m.t, err)
+		}
 	}
 	return 0
 }
 
 func TestReap(t *testing.T) {
 	t.Parallel()
-	const active, ending = recorder.StatusActive, recorder.StatusEnding
+	const starting, active, ending = recorder.StatusStarting, recorder.StatusActive, recorder.StatusEnding
 	t.Run("nobody is there", func(t *testing.T) {
 		t.Parallel()
 		m, _, r := newWatch(t, active)
-		assert.Equal(t, deserted, m.ends(r, time.Hour, nil))
+		told := time.Duration(0)
+		assert.Equal(t, r.q.opts.RescueWithin, m.ends(r, time.Hour, func(at time.Duration) {
+			s, err := r.q.load(t.Context(), "tape")
+			require.NoError(t, err)
+			if s.status == ending && told == 0 {
+				told = at
+				assert.Equal(t, recorder.EndWorkerLost, s.rec.EndReason, "it is not active for ever")
+			}
+		}))
+		assert.Equal(t, r.q.opts.AbandonAfter+10*time.Second, told)
 		s, err := r.q.load(t.Context(), "tape")
 		require.NoError(t, err)
 		assert.Equal(t, recorder.StatusFailed, s.status)
@@ -71,28 +93,74 @@ func TestReap(t *testing.T) {
 		late.Files[0].State = recorder.FileDelivered
 		require.NoError(t, r.q.Amend(t.Context(), "tape", late))
 	})
+	t.Run("nobody is there, and nothing was recorded", func(t *testing.T) {
+		t.Parallel()
+		m, _, r := newWatch(t, starting)
+		assert.Equal(t, deserted, m.ends(r, time.Hour, nil))
+	})
 	t.Run("a worker that shuts down", func(t *testing.T) {
 		t.Parallel()
-		m, _, r := newWatch(t, active)
+		m, _, r := newWatch(t, starting)
 		assert.Equal(t, deserted, m.ends(r, time.Hour, func(time.Duration) {
 			require.NoError(t, r.q.Beat(t.Context(), WorkerInfo{ID: "w9", Draining: true}))
 		}))
 	})
-	t.Run("all are busy", func(t *testing.T) {
+	t.Run("all are busy, and nothing was recorded", func(t *testing.T) {
 		t.Parallel()
-		m, _, r := newWatch(t, active)
+		m, _, r := newWatch(t, starting)
 		assert.Equal(t, r.q.opts.AbandonAfter, m.ends(r, time.Hour, func(time.Duration) {
 			require.NoError(t, r.q.Beat(t.Context(), WorkerInfo{ID: "w9", Slots: 1}))
 		}))
 	})
-	t.Run("the media waits in a spool", func(t *testing.T) {
+	for _, statuses := range [][]recorder.Status{{active}, {active, ending}} {
+		last := statuses[len(statuses)-1]
+		t.Run("one that is busy rescues what is "+string(last), func(t *testing.T) {
+			t.Parallel()
+			m, lost, _ := newWatch(t, statuses...)
+			r := &m.workers[1].q.reaper
+			require.NoError(t, m.workers[1].q.Beat(t.Context(), WorkerInfo{ID: "w1", Slots: 1}))
+			assert.GreaterOrEqual(t, m.ends(r, time.Hour, nil), m.workers[1].q.opts.AbandonAfter)
+			s, err := r.q.load(t.Context(), "tape")
+			require.NoError(t, err)
+			assert.Equal(t, ending, s.status, "it is taken, and not ended yet")
+			assert.Equal(t, "w1", s.worker)
+			assert.NotEqual(t, lost.fence, s.fence)
+			if last == active {
+				assert.Equal(t, recorder.EndWorkerLost, s.rec.EndReason)
+			} else {
+				assert.Empty(t, s.rec.EndReason, "it ends as it would have")
+			}
+			require.ErrorIs(t, lost.Report(t.Context(), lost.now), recorder.ErrLeaseLost)
+		})
+	}
+	t.Run("a worker comes to what was stranded", func(t *testing.T) {
 		t.Parallel()
-		m, _, r := newWatch(t, active, ending)
-		assert.Equal(t, r.q.opts.AbandonAfter, m.ends(r, time.Hour, nil))
+		m, lost, r := newWatch(t, active)
+		require.Zero(t, m.ends(r, 20*time.Minute, nil))
+		var l *lease
+		for range 6 {
+			if l = m.claim(m.workers[1]); l != nil {
+				break
+			}
+			m.advance(modelTTL / 3)
+		}
+		require.NotNil(t, l)
+		rec := l.Recording()
+		assert.Equal(t, ending, rec.Status)
+		assert.Equal(t, recorder.EndWorkerLost, rec.EndReason)
+		assert.NotEqual(t, lost.fence, l.fence)
+	})
+	t.Run("the owner comes back to what was stranded", func(t *testing.T) {
+		t.Parallel()
+		m, lost, r := newWatch(t, active)
+		require.Zero(t, m.ends(r, 20*time.Minute, nil))
+		word, err := lost.renew(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, "ok", word, "nobody had it meanwhile")
 	})
 	t.Run("the owner shows signs of life", func(t *testing.T) {
 		t.Parallel()
-		m, l, r := newWatch(t, active)
+		m, l, r := newWatch(t, starting)
 		assert.Equal(t, time.Minute+20*time.Second+deserted, m.ends(r, time.Hour, func(at time.Duration) { // its lease lapses again after 15 s
 			if at == time.Minute {
 				word, err := l.renew(t.Context())
@@ -103,18 +171,19 @@ func TestReap(t *testing.T) {
 	})
 	t.Run("redis was away", func(t *testing.T) {
 		t.Parallel()
-		m, _, r := newWatch(t, active)
+		m, _, r := newWatch(t, starting)
 		assert.Equal(t, time.Minute+deserted, m.ends(r, time.Hour, func(at time.Duration) {
 			if at == time.Minute {
 				m.redis.SetError("LOADING")
-				require.Error(t, r.look(t.Context()))
+				_, err := r.look(t.Context())
+				require.Error(t, err)
 				m.redis.SetError("")
 			}
 		}))
 	})
 	t.Run("the clock is put back", func(t *testing.T) {
 		t.Parallel()
-		m, _, r := newWatch(t, active)
+		m, _, r := newWatch(t, starting)
 		at := m.ends(r, time.Hour, func(at time.Duration) {
 			if at == time.Minute {
 				m.redis.SetTime(m.now.Add(-24 * time.Hour))
@@ -136,7 +205,9 @@ func TestReap(t *testing.T) {
 		t.Parallel()
 		m := newModel(t, 0)
 		require.NoError(t, m.client.XGroupDestroy(t.Context(), m.workers[0].q.keys.jobs(), group).Err())
-		require.True(t, noGroup((&reaper{q: m.workers[0].q}).look(t.Context())))
+		l, err := (&reaper{q: m.workers[0].q}).look(t.Context())
+		require.NoError(t, err)
+		require.Nil(t, l)
 	})
 }
 
@@ -166,20 +237,30 @@ func TestReapRaces(t *testing.T) {
 			m.t.Fatal("nobody took it")
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			m, l, r := newWatch(t, recorder.StatusActive)
-			s, err := r.q.load(t.Context(), "tape")
-			require.NoError(t, err)
-			e, s, err := r.q.lapsed(t.Context(), s.entry)
-			require.NoError(t, err)
-			require.True(t, s.exists)
-			back(m, l)
-			require.NoError(t, r.q.conclude(t.Context(), e, s))
-			s, err = r.q.load(t.Context(), "tape")
-			require.NoError(t, err)
-			assert.False(t, s.status.Ended(), "it was ended on its owner")
-		})
+		for what, status := range map[string]recorder.Status{"ended": recorder.StatusStarting, "stranded": recorder.StatusActive, "taken": recorder.StatusActive} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				t.Parallel()
+				m, l, r := newWatch(t, status)
+				s, err := r.q.load(t.Context(), "tape")
+				require.NoError(t, err)
+				e, s, err := r.q.lapsed(t.Context(), s.entry)
+				require.NoError(t, err)
+				require.True(t, s.exists)
+				back(m, l)
+				before, err := r.q.load(t.Context(), "tape")
+				require.NoError(t, err)
+				q := r.q
+				if what == "taken" {
+					q = m.workers[2].q
+				}
+				taken, err := q.reap(t.Context(), stray{e, s})
+				require.NoError(t, err)
+				assert.Nil(t, taken)
+				after, err := r.q.load(t.Context(), "tape")
+				require.NoError(t, err)
+				assert.Equal(t, before, after, "it was ended, or taken, from its owner")
+			})
+		}
 	}
 }
 

@@ -46,11 +46,13 @@ var (
 	deliverLua string
 	//go:embed scripts/settle.lua
 	settleLua string
+	//go:embed scripts/strand.lua
+	strandLua string
 )
 
 type scripts struct {
 	enqueue, place, expired, take, renew, restore, report, note, finish,
-	release, bury, amend, command, beat, sweep, collect, deliver, settle *redis.Script
+	release, bury, amend, command, beat, sweep, collect, deliver, settle, strand *redis.Script
 }
 
 func newScripts() scripts {
@@ -60,6 +62,7 @@ func newScripts() scripts {
 		restore: load(restoreLua), report: load(reportLua), note: load(noteLua), finish: load(finishLua), release: load(releaseLua),
 		bury: load(buryLua), amend: load(amendLua), command: load(commandLua), beat: load(beatLua), sweep: load(sweepLua),
 		collect: load(collectLua), deliver: load(deliverLua), settle: load(settleLua),
+		strand: load(strandLua),
 	}
 }
 

@@ -151,12 +151,23 @@ func (s state) recorded() bool {
 	return s.status != recorder.StatusEnding && (s.rec.StartedAt != 0 || len(s.rec.Earlier) > 0)
 }
 
-// exhausted is a job that was tried too often, to be taken once more: not to be recorded, but to be
-// ended when what can be rescued is.
-func (s state) exhausted() state {
+// leftMedia reports that too of a job that is ending.
+func (s state) leftMedia() bool { return s.status == recorder.StatusEnding || s.recorded() }
+
+// exhausted is a job that was tried too often.
+func (s state) exhausted() state { return s.toEnd(recorder.EndTooManyTries, s.tooOften()) }
+
+// stranded is a job that nobody went on with.
+func (s state) stranded() state { return s.toEnd(recorder.EndWorkerLost, notGoneOnWith()) }
+
+// toEnd is a job that is to be taken once more: not to be recorded, but to be ended when what can be
+// rescued is. One that was ending ends as it would have.
+func (s state) toEnd(why recorder.EndReason, cause *recorder.Error) state {
 	s.rec = s.rec.Clone()
+	if s.status != recorder.StatusEnding {
+		s.rec.EndReason, s.rec.Error = why, cause
+	}
 	s.status, s.rec.Status = recorder.StatusEnding, recorder.StatusEnding
-	s.rec.EndReason, s.rec.Error = recorder.EndTooManyTries, s.tooOften()
 	return s
 }
 

@@ -25,6 +25,7 @@ type FakeQueue struct {
 	ClaimErrs []error
 
 	waiting chan *FakeLease
+	strays  chan *FakeLease
 	once    sync.Once
 	claims  atomic.Int64
 
@@ -35,7 +36,7 @@ type FakeQueue struct {
 
 func (q *FakeQueue) init() {
 	q.once.Do(func() {
-		q.waiting, q.amends = make(chan *FakeLease, 1024), map[string]recorder.Recording{}
+		q.waiting, q.strays, q.amends = make(chan *FakeLease, 1024), make(chan *FakeLease, 1024), map[string]recorder.Recording{}
 		q.placed = map[string]*FakeLease{}
 	})
 }
@@ -45,6 +46,24 @@ func (q *FakeQueue) Put(l *FakeLease) *FakeLease {
 	q.init()
 	q.waiting <- l
 	return l
+}
+
+// Stray has a lease reaped by somebody.
+func (q *FakeQueue) Stray(l *FakeLease) *FakeLease {
+	q.init()
+	q.strays <- l
+	return l
+}
+
+// Reap implements recorder.Reaper.
+func (q *FakeQueue) Reap(ctx context.Context) (recorder.Lease, error) {
+	q.init()
+	select {
+	case l := <-q.strays:
+		return l, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // Enqueue implements recorder.Queue.

@@ -18,7 +18,7 @@
 //	reportActive, note        report.lua, note.lua
 //	finish                    finish.lua in mode 'lease', lease.Finish
 //	amend                     amend.lua, Queue.Amend
-//	look, reap                reaper.look, Queue.conclude: finish.lua in mode 'rev'
+//	look, reap                reaper.strays, Queue.reap: finish.lua in mode 'rev'; a rescue there is a claim
 //	standing                  standing_of in prelude.lua
 //	begin                     s3Store.claim in recorder/upload/grow_begin.go
 //	send                      growth.send, growth.sendRest
