@@ -29,7 +29,7 @@ type GCS struct {
 // it and makes a bucket. It returns when the server answers.
 func StartGCS(t testing.TB) *GCS {
 	t.Helper()
-	addr := freeAddr(t)
+	addr := FreeAddr(t)
 	g := &GCS{URL: "http://" + addr, Bucket: "recordings", t: t}
 	_, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)

@@ -52,29 +52,12 @@ func StartRedis(t testing.TB, opts ...RedisOption) *Redis {
 	for _, o := range opts {
 		o(r)
 	}
-	// Another process may take the free port before Redis does: then another one is tried.
-	var err error
-	for range 5 {
-		r.addr = freeAddr(t)
-		if err = r.start(); err == nil {
-			break
-		}
-	}
-	if err != nil {
-		t.Fatalf("starting redis-server: %v", err)
-	}
+	onFreeAddr(t, func(addr string) error {
+		r.addr = addr
+		return r.start()
+	})
 	t.Cleanup(r.Kill)
 	return r
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // Addr is host:port.

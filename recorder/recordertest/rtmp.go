@@ -2,7 +2,6 @@ package recordertest
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,16 +62,15 @@ func StartRTMP(t testing.TB) *RTMP {
 	home := t.TempDir()
 	r := &RTMP{Dir: filepath.Join(home, "ingested"), t: t, conf: filepath.Join(home, "nginx.conf")}
 	require.NoError(t, os.Mkdir(r.Dir, 0o755))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	r.Addr = l.Addr().String()
-	require.NoError(t, l.Close())
 	user := ""
 	if os.Geteuid() == 0 {
 		user = "user root;" // nobody cannot write to the test's directory
 	}
-	require.NoError(t, os.WriteFile(r.conf, fmt.Appendf(nil, rtmpConfig, user, home, r.Addr, r.Dir), 0o600))
-	r.Restart()
+	onFreeAddr(t, func(addr string) error {
+		r.Addr = addr
+		require.NoError(t, os.WriteFile(r.conf, fmt.Appendf(nil, rtmpConfig, user, home, r.Addr, r.Dir), 0o600))
+		return r.start()
+	})
 	t.Cleanup(r.Kill)
 	return r
 }
@@ -83,18 +81,22 @@ func (r *RTMP) URL(key string) string { return "rtmp://" + r.Addr + "/live/" + k
 // Restart starts the server again after Kill: same port, same recordings.
 func (r *RTMP) Restart() {
 	r.t.Helper()
+	require.NoError(r.t, r.start())
+}
+
+func (r *RTMP) start() error {
 	home := filepath.Dir(r.conf)
-	r.cmd = exec.Command("nginx", "-p", home, "-c", r.conf, "-e", filepath.Join(home, "error.log"))
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	r.cmd.Stderr = os.Stderr
-	require.NoError(r.t, r.cmd.Start())
-	require.Eventually(r.t, func() bool {
-		c, err := net.DialTimeout("tcp", r.Addr, time.Second)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	}, 20*time.Second, 20*time.Millisecond, "nginx accepts connections")
+	cmd := exec.Command("nginx", "-p", home, "-c", r.conf, "-e", filepath.Join(home, "error.log"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if err := awaitListening(cmd, r.Addr); err != nil {
+		return err
+	}
+	r.cmd = cmd
+	return nil
 }
 
 // Kill ends the server at once, as a crash would, and waits for it.

@@ -35,7 +35,7 @@ func NewStallingProxy(t testing.TB, target string) *StallingProxy {
 	t.Helper()
 	p := &StallingProxy{t: t, target: target, resumed: make(chan struct{}), conns: map[net.Conn]bool{}}
 	close(p.resumed)
-	p.listen("127.0.0.1:0")
+	onFreeAddr(t, p.listen) // which is free still when Accept wants it again
 	t.Cleanup(p.close)
 	return p
 }
@@ -76,7 +76,7 @@ func (p *StallingProxy) Refuse() {
 }
 
 // Accept accepts connections again after Refuse, on the same address.
-func (p *StallingProxy) Accept() { p.t.Helper(); p.listen(p.Addr) }
+func (p *StallingProxy) Accept() { p.t.Helper(); require.NoError(p.t, p.listen(p.Addr)) }
 
 // Accepted is how many connections there were.
 func (p *StallingProxy) Accepted() int {
@@ -85,10 +85,11 @@ func (p *StallingProxy) Accepted() int {
 	return p.accepted
 }
 
-func (p *StallingProxy) listen(addr string) {
-	p.t.Helper()
+func (p *StallingProxy) listen(addr string) error {
 	l, err := net.Listen("tcp", addr)
-	require.NoError(p.t, err)
+	if err != nil {
+		return err
+	}
 	p.mu.Lock()
 	p.listener, p.Addr = l, l.Addr().String()
 	p.mu.Unlock()
@@ -101,6 +102,7 @@ func (p *StallingProxy) listen(addr string) {
 			p.serve(c)
 		}
 	})
+	return nil
 }
 
 func (p *StallingProxy) serve(in net.Conn) {

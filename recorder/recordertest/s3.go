@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -38,7 +35,7 @@ type S3 struct {
 	Dir string
 
 	t    testing.TB
-	port string
+	addr string
 	cmd  *exec.Cmd
 }
 
@@ -47,12 +44,10 @@ type S3 struct {
 func StartS3(t testing.TB) *S3 {
 	t.Helper()
 	s := &S3{Bucket: "recordings", AccessKey: "AKTESTACCESSKEY7Q", Secret: "s3cr3t-Zw4PpXk9-never-shown", Dir: t.TempDir(), t: t}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s.Endpoint = "http://" + l.Addr().String()
-	_, s.port, _ = net.SplitHostPort(l.Addr().String())
-	require.NoError(t, l.Close())
-	s.Restart()
+	onFreeAddr(t, func(addr string) error {
+		s.addr, s.Endpoint = addr, "http://"+addr
+		return s.start()
+	})
 	t.Cleanup(s.Kill)
 	s.MakeBucket()
 	return s
@@ -68,27 +63,24 @@ func (s *S3) MakeBucket() {
 // Restart starts the server again after Kill: same port, same objects.
 func (s *S3) Restart() {
 	s.t.Helper()
-	cmd := exec.Command(tool(s.t, "versitygw", "github.com/versity/versitygw/cmd/versitygw"), "--port", "127.0.0.1:"+s.port, "--quiet", "posix", s.Dir)
+	require.NoError(s.t, s.start())
+}
+
+func (s *S3) start() error {
+	cmd := exec.Command(tool(s.t, "versitygw", "github.com/versity/versitygw/cmd/versitygw"), "--port", s.addr, "--quiet", "posix", s.Dir)
 	// Arguments can be read by every user of the machine.
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.Secret)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	var said strings.Builder
-	cmd.Stdout, cmd.Stderr = &said, &said
-	require.NoError(s.t, cmd.Start())
-	s.cmd = cmd
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		resp, err := http.Get(s.Endpoint)
-		if err == nil {
-			_ = resp.Body.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			s.Kill()
-			require.FailNow(s.t, "the S3 server does not answer", "%v\n%s", err, said.String())
-		}
-		time.Sleep(10 * time.Millisecond)
+	said := NewOutput()
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		return err
 	}
+	if err := awaitListening(cmd, s.addr); err != nil {
+		return fmt.Errorf("the S3 server: %w\n%s", err, said)
+	}
+	s.cmd = cmd
+	return nil
 }
 
 // Kill ends the server as a crash would and waits until it is gone.

@@ -1,13 +1,11 @@
 package recordertest
 
 import (
-	"net"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -29,11 +27,11 @@ type SRT struct {
 // without one.
 func StartSRT(t testing.TB, passphrase string) *SRT {
 	t.Helper()
-	free, err := net.ListenPacket("udp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s := &SRT{Addr: free.LocalAddr().String(), t: t, dir: t.TempDir(), passphrase: passphrase}
-	require.NoError(t, free.Close())
-	s.Restart()
+	s := &SRT{t: t, dir: t.TempDir(), passphrase: passphrase, lives: 1}
+	onFreeAddr(t, func(addr string) error {
+		s.Addr = addr
+		return s.start()
+	})
 	t.Cleanup(func() {
 		if s.cmd != nil {
 			s.Kill()
@@ -49,27 +47,25 @@ func (s *SRT) URL(query string) string { return "srt://" + s.Addr + "?" + query 
 func (s *SRT) Restart() {
 	s.t.Helper()
 	s.lives++
+	require.NoError(s.t, s.start())
+}
+
+func (s *SRT) start() error {
 	args := []string{"-q", "-e", "srtsrc", "uri=srt://" + s.Addr + "?mode=listener", "keep-listening=true"}
 	if s.passphrase != "" {
 		args = append(args, "passphrase="+s.passphrase)
 	}
-	s.cmd = exec.Command("gst-launch-1.0", append(args, "!", "filesink", "buffer-mode=unbuffered", "location="+s.Received(s.lives))...) //nolint:gosec // a test's
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	require.NoError(s.t, s.cmd.Start())
-	_, port, err := net.SplitHostPort(s.Addr)
-	require.NoError(s.t, err)
-	// An SRT listener answers nobody but SRT: it is there when its port is taken.
-	require.Eventually(s.t, func() bool {
-		n, err := strconv.Atoi(port)
-		if err != nil {
-			return false
-		}
-		c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: n})
-		if err == nil {
-			_ = c.Close()
-		}
-		return err != nil
-	}, 20*time.Second, 10*time.Millisecond, "the listener listens")
+	cmd := exec.Command("gst-launch-1.0", append(args, "!", "filesink", "buffer-mode=unbuffered", "location="+s.Received(s.lives))...) //nolint:gosec // a test's
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	// An SRT listener answers nobody but SRT: it is there when it has its port.
+	if err := awaitListening(cmd, s.Addr); err != nil {
+		return err
+	}
+	s.cmd = cmd
+	return nil
 }
 
 // Kill ends the listener without a goodbye.
