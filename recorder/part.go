@@ -92,6 +92,7 @@ func (p *Part) take(rec Recording) {
 func (r Recording) Late() (late Recording, some bool) {
 	r = r.Clone()
 	r.Earlier = nil // each part is told of by itself
+	r.EndedAt = cmp.Or(r.lastMedia(), r.EndedAt)
 	r.Files = slices.DeleteFunc(r.Files, func(f FileResult) bool { return f.State == FileEmpty })
 	r.Segments = slices.DeleteFunc(r.Segments, func(s SegmentsResult) bool { return s.State == FileEmpty })
 	r.Images = slices.DeleteFunc(r.Images, func(s ImagesResult) bool { return s.State == FileEmpty })

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -37,6 +38,15 @@ func (l *life) stayPaused() {
 	}
 }
 
+// Measured notes how long a file really is that was cut off.
+func (r Recording) Measured(f FileResult, length time.Duration) FileResult {
+	f.StartedAt, f.Duration = cmp.Or(f.StartedAt, r.StartedAt), int64(length)
+	if f.StartedAt != 0 {
+		f.EndedAt = r.endOf(time.Unix(0, f.StartedAt), length)
+	}
+	return f
+}
+
 // endOf gives the time of the last of so much media, ns since the Unix epoch: there
 // may be pauses in it.
 func (r Recording) endOf(start time.Time, length time.Duration) int64 {
@@ -56,6 +66,43 @@ func (r Recording) unpaused() Recording {
 		r.Pauses[len(r.Pauses)-1].End = r.EndedAt
 	}
 	return r
+}
+
+// Until gives the pauses and the incidents of a recording that ended at a time, ns since the Unix
+// epoch, the one that ended it included: what came later is of further parts. A pause that
+// it ended in ends with it.
+func (r Recording) Until(at int64) (pauses []Span, incidents []Incident) {
+	for _, p := range r.Pauses {
+		if p.Start >= at {
+			break
+		}
+		if p.End == 0 || p.End > at {
+			p.End = at
+		}
+		pauses = append(pauses, p)
+	}
+	for _, i := range r.Incidents {
+		if i.At > at {
+			if i.Reason.breaks() || i.Reason == EndWorkerLost {
+				incidents = append(incidents, i)
+			}
+			break
+		}
+		incidents = append(incidents, i)
+	}
+	return pauses, incidents
+}
+
+// pausedIn is how much of a span was left out by clients.
+func (r Recording) pausedIn(from, to int64) (sum int64) {
+	for _, p := range r.Pauses {
+		end := p.End
+		if end == 0 {
+			end = to
+		}
+		sum += max(0, min(end, to)-max(p.Start, from))
+	}
+	return sum
 }
 
 func both(a, b func()) func() {

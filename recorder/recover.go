@@ -254,6 +254,9 @@ func (t *tenure) locate(p *piece, state Recording) {
 		to, at := &p.rec.Segments[i], state.Segments[i]
 		to.PlaylistLocation, to.LivePlaylistLocation, to.Backup = at.PlaylistLocation, at.LivePlaylistLocation, at.Backup
 	}
+	for i := range min(len(p.rec.Images), len(state.Images)) { // those that were sent are not counted here any more
+		p.rec.Images[i].ImageCount = max(p.rec.Images[i].ImageCount, state.Images[i].ImageCount)
+	}
 }
 
 // overlay puts parts in the place of those of the same number, or among them.

@@ -61,7 +61,8 @@ func (r *Recording) endWith(streams []StreamResult) {
 	r.EndedAt = cmp.Or(r.EndedAt, last.EndedAt)
 }
 
-// length is from the end of a gap's part to the first frame after it; 0 for not yet.
+// length is from the end of a gap's part to the first frame after it, without what was paused
+// anyhow; 0 for not yet.
 func (g gap) length(rec Recording) int64 {
 	var from, to int64
 	for _, p := range rec.Earlier {
@@ -78,7 +79,7 @@ func (g gap) length(rec Recording) int64 {
 	if from == 0 || to == 0 {
 		return 0
 	}
-	return max(1, to-from)
+	return max(1, to-from-rec.pausedIn(from, to))
 }
 
 // whole gives rec with what is known of the other parts.

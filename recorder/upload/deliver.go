@@ -124,6 +124,7 @@ func (d *delivery) run(ctx context.Context) {
 		d.absent(ctx, j)
 		return
 	}
+	d.measure()
 	d.until(ctx, j)
 }
 

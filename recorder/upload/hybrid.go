@@ -16,10 +16,11 @@ import (
 // the size of the first mdat, at byte 32 or 40, which then holds all fragments, and the
 // type of the first moov.
 type hybrid struct {
-	next   int64 // the box to look at
-	stable int64 // where the last whole fragment ends
-	moov   int64 // where the first moov lies, 0 for none yet
-	over   bool  // it is no growing file, or not any more
+	next   int64         // the box to look at
+	stable int64         // where the last whole fragment ends
+	moov   int64         // where the first moov lies, 0 for none yet
+	over   bool          // it is no growing file, or not any more
+	final  time.Duration // length of a file that is finalised
 	tracks map[uint32]*hybridTrack
 	marks  []milestone
 }
@@ -79,7 +80,10 @@ func (h *hybrid) take(f io.ReaderAt, kind string, length int64) error {
 	media := time.Duration(0)
 	if kind == "moov" {
 		if h.moov != 0 || child(body, "mvex") == nil {
-			h.over = true // the last moov: the file is finalised
+			h.over = true
+			if child(body, "mvex") == nil { // the last moov
+				h.final = h.header(body)
+			}
 			return nil
 		}
 		h.moov = h.next

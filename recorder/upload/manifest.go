@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"tapedeck/recorder"
@@ -90,11 +91,12 @@ func manifestOf(rec recorder.Recording, startedAt, endedAt int64) Manifest {
 		}
 		earlier = append(earlier, e)
 	}
+	pauses, incidents := rec.Until(cmp.Or(rec.EndedAt, endedAt, math.MaxInt64))
 	return Manifest{
 		EgressID: rec.ID, RoomID: cmp.Or(rec.RoomID, rec.Metadata["room_id"], rec.RoomName), RoomName: rec.RoomName, URL: rec.URL,
 		Layout: rec.Layout, StartedAt: cmp.Or(startedAt, rec.StartedAt), EndedAt: cmp.Or(endedAt, rec.EndedAt),
 		EndReason: rec.EndReason, Part: rec.Part, Metadata: rec.Metadata,
-		Earlier: earlier, Pauses: rec.Pauses, Incidents: rec.Incidents,
+		Earlier: earlier, Pauses: pauses, Incidents: incidents,
 	}
 }
 
@@ -129,6 +131,10 @@ func (d *delivery) manifest(ctx context.Context, st store, j *journal) error {
 // putManifest stores one under name and gives its location. of tells it from
 // the entry's other ones.
 func (e *entry) putManifest(ctx context.Context, st store, of, name string, m Manifest) (string, error) {
+	return e.sendManifest(ctx, st, of, name, m, true)
+}
+
+func (e *entry) sendManifest(ctx context.Context, st store, of, name string, m Manifest, overwrite bool) (string, error) {
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return "", fmt.Errorf("manifest: %w", err)
@@ -142,7 +148,7 @@ func (e *entry) putManifest(ctx context.Context, st store, of, name string, m Ma
 		return "", manifestFault(diskFault(err))
 	}
 	p, err := st.put(ctx, &object{
-		path: path, name: name, contentType: "application/json", overwrite: true, exact: true,
+		path: path, name: name, contentType: "application/json", overwrite: overwrite, exact: true,
 		id: m.EgressID + "-" + of + "-manifest", digest: sums, journal: &journal{},
 	})
 	return p.Location, manifestFault(err)

@@ -126,7 +126,7 @@ func (w *wreck) try(ctx context.Context) error {
 		return err
 	}
 	w.delivered(st, salvaged)
-	w.manifest(ctx, st)
+	w.manifest(ctx, st, salvaged.found)
 	return nil
 }
 
@@ -134,6 +134,7 @@ func (w *wreck) try(ctx context.Context) error {
 type salvaged struct {
 	size  int64
 	whole bool // nothing is missing
+	found bool // by another worker, which may have told more of it
 	media time.Duration
 }
 
@@ -214,7 +215,7 @@ func (w *wreck) found(ctx context.Context, st *s3Store) (salvaged, error) {
 	if !head.there || head.modified.Before(time.Unix(0, w.note.StartedAt).Add(-skew)) {
 		return salvaged{}, faultf(final, "its upload was removed from the storage")
 	}
-	got := salvaged{size: head.size}
+	got := salvaged{size: head.size, found: true}
 	if f := w.note.Final; f != nil && f.Size == head.size {
 		got.whole = strings.EqualFold(f.ETag, head.etag) || !isMD5(strings.SplitN(head.etag, "-", 2)[0])
 	}
@@ -240,11 +241,9 @@ func (w *wreck) delivered(st *s3Store, got salvaged) {
 		length = f.Duration
 	}
 	missing := time.Duration(f.Duration - length).Round(time.Second)
-	f.State, f.Size, f.Duration, f.Partial = recorder.FileDelivered, got.size, length, !got.whole
+	*f = w.rec.Measured(*f, time.Duration(length))
+	f.State, f.Size, f.Partial = recorder.FileDelivered, got.size, !got.whole
 	f.Location, f.Filename, f.Backup, f.SHA256, f.Error = st.location(w.note.Key), w.note.Filename, w.note.Backup, "", ""
-	if f.StartedAt != 0 {
-		f.EndedAt = f.StartedAt + length
-	}
 	if f.Partial {
 		f.Error = fmt.Sprintf("completed for worker %s, which was lost", cmp.Or(w.rec.Worker, "(unknown)"))
 		if missing > 0 {
@@ -255,8 +254,8 @@ func (w *wreck) delivered(st *s3Store, got salvaged) {
 		zap.Int64("size", f.Size), zap.Bool("partial", f.Partial))
 }
 
-// manifest stores <file>.json beside the file: libraries find it by that.
-func (w *wreck) manifest(ctx context.Context, st *s3Store) {
+// manifest stores <file>.json beside the file: libraries find it by that. keep leaves one that is there.
+func (w *wreck) manifest(ctx context.Context, st *s3Store, keep bool) {
 	if w.i < len(w.job.Files) && w.job.Files[w.i].DisableManifest {
 		return
 	}
@@ -265,8 +264,11 @@ func (w *wreck) manifest(ctx context.Context, st *s3Store) {
 		defer os.RemoveAll(dir) //nolint:errcheck // swept later
 		m := manifestOf(w.rec, w.file.StartedAt, w.file.EndedAt)
 		m.Files = []ManifestFile{manifestFile(*w.file)}
-		e := &entry{spool: w.spool, task: recorder.Task{Dir: dir}}
-		w.file.ManifestLocation, err = e.putManifest(ctx, st, fmt.Sprint(w.i), w.note.Key+".json", m)
+		e, name := &entry{spool: w.spool, task: recorder.Task{Dir: dir}}, w.note.Key+".json"
+		w.file.ManifestLocation, err = e.sendManifest(ctx, st, fmt.Sprint(w.i), name, m, !keep)
+		if keep && errors.Is(err, errTaken) {
+			w.file.ManifestLocation, err = st.location(name), nil
+		}
 	}
 	if err != nil {
 		w.file.Error = joinNotes(w.file.Error, w.scrub.Text(err.Error()))
