@@ -101,6 +101,18 @@ func firstMissing(rec Recording) *Error {
 	return nil
 }
 
+// AmendedFrom gives a recording that had ended as before, with an error which says so when all that was
+// missing then has arrived. The status stays: clients were told of it.
+func (r Recording) AmendedFrom(before Recording) Recording {
+	complete := func(r Recording) bool { return firstUndelivered(r) == nil && firstMissing(r) == nil }
+	if r.Error != nil && !complete(before) && complete(r) {
+		said := *r.Error
+		said.Message += "; what was recorded has arrived since"
+		r.Error = &said
+	}
+	return r
+}
+
 func everyOutputFailed(rec Recording) bool {
 	if len(rec.Streams) == 0 || len(rec.results()) > 0 {
 		return false

@@ -288,3 +288,21 @@ func TestNewRecordingHoldsNoSecrets(t *testing.T) {
 	assert.Equal(t, []string{secretKey}, []string{job.StreamURLs()[0][len("rtmp://ingest.example.com/app/"):]})
 	assert.Equal(t, recorder.StreamID(streamURL), rec.Streams[0].ID)
 }
+
+func TestAmendedRecordingSaysSo(t *testing.T) {
+	file := func(state recorder.FileState) []recorder.FileResult { return []recorder.FileResult{{Filename: "a.mp4", State: state}} }
+	before := recorder.Conclude(recorder.Recording{StartedAt: 1, Part: 2, Files: file(recorder.FilePending), Earlier: []recorder.Part{
+		{Part: 1, Files: file(recorder.FilePending)},
+	}})
+	require.Contains(t, before.Error.Message, "a.mp4 was not delivered")
+	some := before.Clone()
+	some.Files = file(recorder.FileDelivered)
+	assert.Equal(t, before.Error, some.AmendedFrom(before).Error, "part 1 is still missing")
+	all := some.Clone()
+	all.Earlier[0].Files = file(recorder.FileDelivered)
+	all = all.AmendedFrom(some)
+	assert.Equal(t, recorder.StatusFailed, all.Status)
+	assert.Equal(t, before.Error.Message+"; what was recorded has arrived since", all.Error.Message)
+	assert.Equal(t, all.Error, all.AmendedFrom(all).Error, "once")
+	assert.NotContains(t, before.Error.Message, "since")
+}

@@ -24,6 +24,7 @@ func (q *Queue) Amend(ctx context.Context, id string, late recorder.Recording) e
 		}
 		before, rec := composeRecording(s.rec), s.rec.Clone()
 		amend(&rec, scrubResults(late, recorder.ScrubText))
+		rec = rec.AmendedFrom(s.rec)
 		if composeRecording(rec) == before {
 			return nil
 		}
