@@ -3,6 +3,7 @@ package child_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -620,6 +621,25 @@ func TestSlowReportIsNoSilence(t *testing.T) {
 		}
 	})
 	assert.Nil(t, rec.Error)
+}
+
+// A report waits for Redis while the child ends: its last answer is read all the same.
+func TestSlowReportLosesNoAnswer(t *testing.T) {
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	r := child.Runner{Command: []string{exe, "play", "task"}, Now: time.Now, Log: zap.NewNop()}
+	reported := 0
+	rec := r.Run(context.Background(), taskIn(t.TempDir()), nil, func(rec recorder.Recording) {
+		if reported++; reported == 1 {
+			require.Eventually(t, func() bool {
+				_, err := os.Stat("/proc/" + rec.Metadata["pid"])
+				return errors.Is(err, os.ErrNotExist)
+			}, 10*time.Second, time.Millisecond)
+			<-time.After(time.Second) // longer than a dead child's pipe is waited for
+		}
+	})
+	assert.Nil(t, rec.Error)
+	assert.Equal(t, recorder.EndSignal, rec.EndReason)
 }
 
 func TestLogHidesWhatAnUpdateBrings(t *testing.T) {

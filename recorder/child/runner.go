@@ -113,7 +113,7 @@ func (r *Runner) salvage(task recorder.Task, last recorder.Recording, cause *rec
 
 func describe(err error) string {
 	if err == nil {
-		return "it ended without an answer"
+		return "it ended by itself, without an answer"
 	}
 	return err.Error()
 }
@@ -236,14 +236,11 @@ const (
 	longestLog    = 64 << 10
 	// A cut may go through a secret, which its scrubber then does not know.
 	cutMargin = 16 << 10
-	// drainTime is how long what a dead child wrote is read. Its own children may
-	// hold the pipes open for ever.
-	drainTime = 500 * time.Millisecond
 )
 
 func (p *process) eachAnswer(take func(answer)) {
 	defer p.report.Close()
-	eachLine(p.report, longestAnswer, func(line []byte, cut bool) {
+	eachLine(lastWords{p.report}, longestAnswer, func(line []byte, cut bool) {
 		var a answer
 		if err := json.Unmarshal(line, &a); err != nil {
 			p.log.Warn("a line of the recording's process is no report", zap.Int("bytes", len(line)), zap.Bool("cut", cut))
@@ -263,7 +260,7 @@ func (p *process) keepLog(path string) {
 	} else {
 		defer func() { _ = to.close() }()
 	}
-	eachLine(p.stderr, longestLog, func(line []byte, cut bool) {
+	eachLine(lastWords{p.stderr}, longestLog, func(line []byte, cut bool) {
 		text := p.scrub.text(string(line))
 		if cut {
 			text = strings.ToValidUTF8(text[:max(len(text)-cutMargin, 0)], "") + "… (cut)"
