@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -40,8 +41,11 @@ Its age is counted from the last write to its media. The states:
   DAMAGED    cannot be read; it is kept as it is`,
 		Args: argsExactly(0, "no arguments"),
 		RunE: func(_ *cobra.Command, _ []string) error {
-			spool, err := upload.NewSpool(a.config.Spool, upload.Options{})
-			if err != nil {
+			if err := notNegative("--older-than", olderThan); err != nil {
+				return err
+			}
+			spool, err := a.openSpool(upload.Options{})
+			if spool == nil {
 				return err
 			}
 			lines, err := a.spoolLines(spool, olderThan, time.Now())
@@ -90,8 +94,9 @@ func (a *app) spoolLines(spool *upload.Spool, olderThan time.Duration, now time.
 	if err != nil {
 		return nil, err
 	}
+	busy := areBusy(spool, held)
 	var lines []spoolLine
-	for _, h := range held {
+	for i, h := range held {
 		age := now.Sub(h.Written)
 		if age < olderThan {
 			break // they are sorted
@@ -105,7 +110,7 @@ func (a *app) spoolLines(spool *upload.Spool, olderThan time.Duration, now time.
 		switch {
 		case h.Damaged != nil:
 			line.State, line.Error = entryDamaged, h.Damaged.Error()
-		case spool.Busy(h.Task.Dir):
+		case busy[i]:
 			line.State = entryRunning
 		case h.Undelivered == 0:
 			line.State = entryUntold
@@ -115,6 +120,17 @@ func (a *app) spoolLines(spool *upload.Spool, olderThan time.Duration, now time.
 		lines = append(lines, line)
 	}
 	return lines, nil
+}
+
+// areBusy asks for all at once, for each that is busy takes a moment.
+func areBusy(spool *upload.Spool, held []upload.Held) []bool {
+	busy := make([]bool, len(held))
+	var asked sync.WaitGroup
+	for i, h := range held {
+		asked.Go(func() { busy[i] = spool.Busy(h.Task.Dir) })
+	}
+	asked.Wait()
+	return busy
 }
 
 // lastError is what keeps an output from its storage, or what ended the recording.

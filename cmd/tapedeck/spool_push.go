@@ -40,7 +40,8 @@ meanwhile. Without arguments those that "record" left; with ids (of jobs, or of
 entries as "spool ls" names them), --older-than or --all also what belongs to
 workers, whose jobs in Redis are told. What is not delivered stays in the spool.
 
-Exit codes: 0 all was delivered; 1 something was not; 2 wrong usage, or no such entry.`,
+Exit codes: 0 all was delivered; 1 something was not, with ids and --all also for a
+running process works on it; 2 wrong usage, or no such entry.`,
 		Example: `  tapedeck spool push
   tapedeck spool push EG_abc
   tapedeck spool push --older-than 1h`,
@@ -48,6 +49,9 @@ Exit codes: 0 all was delivered; 1 something was not; 2 wrong usage, or no such 
 			f.ids = args
 			if f.all && len(args) > 0 {
 				return usageError{errors.New("--all: ids are given as well: leave one of them out")}
+			}
+			if err := notNegative("--older-than", f.olderThan); err != nil {
+				return err
 			}
 			if err := a.redisConfig(cmd); err != nil {
 				return err
@@ -79,9 +83,12 @@ func (a *app) spoolPush(ctx context.Context, f pushFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	spool, err := upload.NewSpool(a.config.Spool, opts)
+	spool, err := a.openSpool(opts)
 	if err != nil {
 		return err
+	}
+	if spool == nil && len(f.ids) == 0 {
+		return nil
 	}
 	held, err := f.choose(spool, a.out)
 	if err != nil {
@@ -105,7 +112,7 @@ func (a *app) spoolPush(ctx context.Context, f pushFlags) (err error) {
 	var mu sync.Mutex
 	for _, h := range held {
 		work.Go(func() error {
-			one := p.push(ctx, h, len(f.ids) > 0)
+			one := p.push(ctx, h, len(f.ids) > 0 || f.all)
 			mu.Lock()
 			defer mu.Unlock()
 			err = errors.Join(err, one)
@@ -115,12 +122,18 @@ func (a *app) spoolPush(ctx context.Context, f pushFlags) (err error) {
 	return errors.Join(work.Wait(), err)
 }
 
+// asksForMore reports whether what belongs to workers is asked for.
+func (f pushFlags) asksForMore() bool { return len(f.ids) > 0 || f.all || f.olderThan > 0 }
+
 // choose gives the entries that are asked for. An id that is in the spool nowhere is
 // wrong usage.
 func (f pushFlags) choose(spool *upload.Spool, out io.Writer) ([]upload.Held, error) {
-	all, err := spool.Survey()
-	if err != nil {
-		return nil, err
+	var all []upload.Held
+	if spool != nil {
+		var err error
+		if all, err = spool.Survey(); err != nil {
+			return nil, err
+		}
 	}
 	var chosen []upload.Held
 	found := map[string]bool{}
@@ -130,7 +143,9 @@ func (f pushFlags) choose(spool *upload.Spool, out io.Writer) ([]upload.Held, er
 		found[id], found[name] = true, true
 		switch worker := h.Task.Recording.Worker; {
 		case len(f.ids) > 0 && !named, f.olderThan > 0 && time.Since(h.Written) < f.olderThan:
-		case worker != "" && !named && !f.all && f.olderThan == 0:
+		case worker != "" && !f.asksForMore() && spool.Busy(h.Task.Dir):
+			fmt.Fprintf(out, "%s: a running process works on it\n", name)
+		case worker != "" && !f.asksForMore():
 			fmt.Fprintf(out, "%s: left to worker %s (--all delivers it now)\n", name, worker)
 		default:
 			chosen = append(chosen, h)
@@ -138,7 +153,7 @@ func (f pushFlags) choose(spool *upload.Spool, out io.Writer) ([]upload.Held, er
 	}
 	for _, id := range f.ids {
 		if !found[id] {
-			return nil, usageError{fmt.Errorf("%q: no such job or entry in the spool %s: see `tapedeck spool ls`", id, spool.Dir())}
+			return nil, usageError{fmt.Errorf("%q: no such job or entry in the spool: see `tapedeck spool ls`", id)}
 		}
 	}
 	return chosen, nil
@@ -161,7 +176,7 @@ func (p *pusher) say(format string, args ...any) {
 }
 
 // push delivers one entry, and frees it once everybody knows.
-func (p *pusher) push(ctx context.Context, h upload.Held, named bool) error {
+func (p *pusher) push(ctx context.Context, h upload.Held, missed bool) error {
 	name := filepath.Base(h.Task.Dir)
 	e, err := p.spool.Take(h.Task.Dir)
 	if err != nil {
@@ -169,7 +184,7 @@ func (p *pusher) push(ctx context.Context, h upload.Held, named bool) error {
 	}
 	if e == nil {
 		p.say("%s: a running process works on it", name)
-		if named {
+		if missed {
 			return recorder.Errorf(recorder.CodeConflict, "%s was not delivered: whoever works on it delivers it", name)
 		}
 		return nil

@@ -202,7 +202,6 @@ func TestSpoolPushKeepsWhatIsNotDelivered(t *testing.T) {
 	t.Setenv("TAPEDECK_REDIS_URL", "redis://127.0.0.1:1")
 	s := newShelf(t)
 	busy, _ := s.put("EG_busy", "w1", time.Hour)
-	defer busy.Close()
 	dir := s.leave("EG_1", "w1", time.Hour)
 	s.leave("EG_new", "w1", 0)
 	require.NoError(t, os.WriteFile(s.storage, []byte("no directory"), 0o600))
@@ -229,7 +228,35 @@ func TestSpoolPushKeepsWhatIsNotDelivered(t *testing.T) {
 	assert.Equal(t, []string{"EG_1.mp4"}, s.stored())
 	assert.Equal(t, entryUntold, s.list()["EG_1"].State, "it is told later")
 	assert.Equal(t, entryLeft, s.list()["EG_new"].State, "it is too new")
+	code, out, errOut = verb(soon(t), "spool", "push")
+	assert.Zero(t, code, errOut)
+	assert.Contains(t, out.String(), "EG_busy-1: a running process works on it")
+	assert.Contains(t, out.String(), "EG_new-1: left to worker w1 (--all delivers it now)")
+	code, _, errOut = verb(soon(t), "spool", "push", "--all")
+	assert.Equal(t, exitFailed, code, "what is busy is not delivered")
+	assert.Contains(t, errOut.String(), "EG_busy-1 was not delivered: whoever works on it delivers it")
+	assert.ElementsMatch(t, []string{"EG_1.mp4", "EG_new.mp4"}, s.stored())
+	require.NoError(t, busy.Close())
 	code, _, errOut = verb(soon(t), "spool", "push", "--all")
 	assert.Zero(t, code, errOut)
-	assert.ElementsMatch(t, []string{"EG_1.mp4", "EG_new.mp4"}, s.stored())
+}
+
+// What is only looked at is not made.
+func TestSpoolThatIsNotThere(t *testing.T) {
+	spool := filepath.Join(diskSpool(t), "mistyped")
+	t.Setenv("TAPEDECK_SPOOL", spool)
+	for _, args := range [][]string{{"ls"}, {"ls", "--json"}, {"push"}, {"push", "--all"}} {
+		code, out, errOut := verb(soon(t), append([]string{"spool"}, args...)...)
+		assert.Zero(t, code, errOut)
+		assert.Empty(t, out.String())
+		assert.Contains(t, errOut.String(), "does not exist")
+		assert.NoDirExists(t, spool)
+	}
+	code, _, errOut := verb(soon(t), "spool", "push", "EG_1")
+	assert.Equal(t, exitUsage, code, errOut)
+	for _, name := range []string{"ls", "push"} {
+		code, _, errOut = verb(soon(t), "spool", name, "--older-than=-1h")
+		assert.Equal(t, exitUsage, code)
+		assert.Contains(t, errOut.String(), "--older-than: -1h0m0s: give 0 or more")
+	}
 }
