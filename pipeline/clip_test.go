@@ -42,11 +42,12 @@ func greys(codec string, width, height, frames int) recorder.PictureClip {
 func greyOf(n int) (left, right byte) { return byte(30 + n*7%180), byte(30 + n*29%180) }
 
 func TestClipsOfPicturesDecodeToWhatWasDrawn(t *testing.T) {
+	t.Parallel()
 	// Sizes whose rows GStreamer pads, and such whose it does not; upright too.
 	for _, size := range [][2]int{{320, 180}, {426, 240}, {90, 160}, {1280, 720}} {
 		for _, codec := range []string{recorder.ClipVP8, recorder.ClipH264} {
 			width, height := size[0], size[1]
-			clip := greys(codec, width, height, 40)
+			clip := greys(codec, width, height, 20)
 			began := time.Now()
 			samples, err := ClipEncoder{}.EncodePictures(t.Context(), clip)
 			require.NoError(t, err)

@@ -79,6 +79,7 @@ func (d *device) chunk() time.Duration {
 // An hour of sound from clocks that are off, under a load that delays arrivals:
 // the line never strays a frame from the clock.
 func TestSoundDoesNotDriftInAnHour(t *testing.T) {
+	t.Parallel()
 	for _, ppm := range []float64{0, 20, -20, 200, -200} {
 		random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test wants the same numbers each time
 		d := &device{line: newSoundLine(48000, 0), ppm: ppm, late: func() time.Duration {

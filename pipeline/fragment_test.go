@@ -18,6 +18,7 @@ import (
 // Silence and a still picture make samples of equal size, which is what the
 // muxer gets wrong.
 func TestCutOffFilePlays(t *testing.T) {
+	t.Parallel()
 	for name, source := range map[string]struct {
 		picture, sound string
 		fps            int

@@ -22,7 +22,8 @@ func TestOverload(t *testing.T) {
 	out := r.file("a.mp4")
 	spec := r.spec(out)
 	spec.Options.Width, spec.Options.Height, spec.Options.Framerate, spec.Options.VideoBitrate = 3840, 2160, 60, 20000
-	k := record(t, spec, pipeline.Options{FinaliseWithin: time.Minute})
+	k := record(t, spec, pipeline.Options{})
+	k.hear()
 	k.begin()
 	began := time.Now()
 	require.Eventually(t, func() bool { return k.Snapshot().Stats.Dropped > 0 }, 30*time.Second, 20*time.Millisecond)

@@ -93,6 +93,7 @@ func (r *pausedRun) requireTranslated(live, kept []int64, picture bool) {
 }
 
 func TestPausesKeepPictureAndSoundTogether(t *testing.T) {
+	t.Parallel()
 	for _, fps := range []int{1, 7, 24, 30, 60} {
 		for _, live := range []bool{true, false} {
 			r := &pausedRun{t: t, p: newPauses(fps, 48000, true, true), random: rand.New(rand.NewPCG(1, uint64(fps)))} //nolint:gosec // a test wants the same numbers each time

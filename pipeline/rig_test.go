@@ -18,6 +18,7 @@ import (
 
 	"tapedeck/pipeline"
 	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
 )
 
 // rig is an X display with something that moves and a sound server with
@@ -28,6 +29,7 @@ type rig struct {
 	xvfb   *process
 	pulse  *process
 	dir    string
+	late   recordertest.Complaints // of a try of judged
 }
 
 const (
@@ -108,6 +110,17 @@ func (r *rig) file(name string) recorder.Output {
 	return recorder.Output{ID: name, Kind: recorder.KindFile, Path: filepath.Join(r.dir, name)}
 }
 
+// judged runs what is judged by the clock, on the same display and sound server, with
+// files of its own each time. Complaints that a busy machine excuses go to r.late.
+func (r *rig) judged(try func()) {
+	r.t.Helper()
+	recordertest.Judged(r.t, func() []string {
+		r.dir, r.late = r.t.TempDir(), nil
+		try()
+		return r.late
+	})
+}
+
 // process is a child that is killed and waited for at the end of the test.
 type process struct {
 	cmd  *exec.Cmd
@@ -146,12 +159,21 @@ func record(t testing.TB, spec recorder.PipelineSpec, opts pipeline.Options) *ta
 	if opts.Log == nil {
 		opts.Log = zaptest.NewLogger(t)
 	}
+	if opts.FinaliseWithin == 0 {
+		opts.FinaliseWithin = time.Minute // how long the end takes is not what is judged
+	}
 	p, err := pipeline.New(spec, opts)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	k := &take{t: t, Pipeline: p, stop: cancel, done: make(chan error, 1)}
 	go func() { k.done <- p.Run(ctx) }()
 	return k
+}
+
+// hear waits until the rig's sound is there: its player may start after the recording.
+func (k *take) hear() {
+	k.t.Helper()
+	require.Eventually(k.t, func() bool { return k.Snapshot().Stats.AudioPeak > -20 }, 20*time.Second, 10*time.Millisecond, "the rig sounds")
 }
 
 func (k *take) begin() {

@@ -14,6 +14,7 @@ import (
 
 // A series that cannot be written takes nobody along, unless it is the last output.
 func TestSeriesFailAlone(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	hls := r.segments("hls", time.Second, recorder.SegmentOutput{FilenamePrefix: "seg"})
 	images := r.images("images", recorder.ImageOutput{FilenamePrefix: "thumb"})

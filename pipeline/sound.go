@@ -68,11 +68,13 @@ type audioSource struct {
 
 // newAudioSource opens nothing yet. pulsesrc keeps its hands off the times
 // (slave-method=none, no clock of its own): soundLine does that, from the
-// device position, which also counts what pulsesrc's ring buffer lost.
+// device position, which also counts what pulsesrc's ring buffer lost. That holds as much
+// as soundLine waits for (soundGap) on a machine that lets nobody read; what the sound
+// server sends at once is latency-time.
 func newAudioSource(spec recorder.PipelineSpec, t timeline, log *zap.Logger) (*audioSource, error) {
 	rate := spec.Options.AudioFrequency
 	u, err := newUnit("sound "+spec.Inputs.PulseSource, fmt.Sprintf(
-		"pulsesrc name=src client-name=tapedeck provide-clock=false slave-method=none buffer-time=400000 latency-time=10000"+
+		"pulsesrc name=src client-name=tapedeck provide-clock=false slave-method=none buffer-time=1000000 latency-time=10000"+
 			" ! audio/x-raw,format=F32LE,layout=interleaved,rate=%d,channels=%d"+
 			" ! appsink name=sink sync=false enable-last-sample=false max-buffers=100", rate, channels), log)
 	if err != nil {
