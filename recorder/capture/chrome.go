@@ -48,7 +48,10 @@ func (s *Session) startChrome(ctx context.Context, handle func(*cdproto.Message)
 	c := &chrome{
 		devtools: newDevtools(answersIn, commandsOut, handle), signed: make(chan struct{}), mourned: make(chan struct{}),
 	}
-	sign := sync.OnceFunc(func() { close(c.signed) })
+	sign := sync.OnceFunc(func() {
+		close(c.signed)
+		s.goes(s.signalled)
+	})
 	c.judge = sync.OnceFunc(func() { s.tabClosed(c) })
 	c.process, err = s.spawn(command{
 		name: "Chrome", path: s.chromePath, args: s.chromeFlags(profile), dir: s.dir,

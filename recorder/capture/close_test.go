@@ -3,9 +3,7 @@ package capture_test
 import (
 	"fmt"
 	"math"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -13,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tapedeck/recorder"
-	"tapedeck/recorder/capture"
 	"tapedeck/recorder/recordertest"
 )
 
@@ -22,40 +19,48 @@ import (
 func TestLeavingPageIsNoticedAndItsPictureStands(t *testing.T) {
 	page := recordertest.StartPage(t)
 	for name, c := range map[string]struct {
-		path string
-		code recorder.Code
+		leave string
+		code  recorder.Code
 	}{
-		"window.close":                    {"/close?after=1500", recorder.CodePageClosed},
-		"left for one that does not load": {"/leave?after=1500", recorder.CodePageLoad},
+		"window.close":                    {"window.close()", recorder.CodePageClosed},
+		"left for one that does not load": {"location.href = 'http://127.0.0.1:1/'", recorder.CodePageLoad},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := open(t, recorder.SessionSpec{Silent: true})
-			startPage(t, s, page.URL+c.path)
-			file, grabbed := film(t, s)
-			err := s.Wait(within(t), recorder.MarkerEnd)
-			assert.Equal(t, c.code, recorder.CodeOf(err), "%v", err)
-			<-grabbed
-			assert.Empty(t, strangePictures(t, file))
+			recordertest.Judged(t, func() []string {
+				s := open(t, recorder.SessionSpec{Silent: true})
+				defer s.Close()
+				startPage(t, s, page.URL+"/size")
+				file, stop := filmOn(t, s, 10_000)
+				require.NoError(t, s.RunScript(within(t), c.leave))
+				err := s.Wait(within(t), recorder.MarkerEnd)
+				assert.Equal(t, c.code, recorder.CodeOf(err), "%v", err)
+				awaitPictures(t, file)
+				stop()
+				return strangePictures(t, file)
+			})
 		})
 	}
 }
 
-// film grabs the display for 3 s and returns when it does.
-func film(t *testing.T, s *capture.Session) (file string, grabbed <-chan struct{}) {
+// awaitPictures waits for another second of a film.
+func awaitPictures(t *testing.T, file string) {
 	t.Helper()
-	file, done := filepath.Join(t.TempDir(), "film.ts"), make(chan struct{})
-	go func() {
-		defer close(done)
-		grab(t, s, "-video_size", "1280x720", "-i", s.Inputs().Display, "-t", "3", "-c:v", "libx264", "-preset", "ultrafast",
-			"-tune", "zerolatency", "-flush_packets", "1", file)
-	}()
+	count := func() int {
+		out, err := exec.CommandContext(t.Context(), "ffprobe", "-v", "quiet", "-count_packets", "-select_streams", "v:0",
+			"-show_entries", "stream=nb_read_packets", "-of", "csv=p=0", file).Output()
+		require.NoError(t, err)
+		var n int
+		_, err = fmt.Sscan(string(out), &n)
+		require.NoError(t, err, "%s", out)
+		return n
+	}
+	from := count()
 	recordertest.AwaitNone(t, patience, func() []string {
-		if info, err := os.Stat(file); err == nil && info.Size() > 10_000 {
+		if count() >= from+60 {
 			return nil
 		}
-		return []string{"the first frames"}
+		return []string{"the next pictures"}
 	})
-	return file, done
 }
 
 // strangePictures names the pictures whose colour is not the page's background.

@@ -109,6 +109,16 @@ func (s *Session) mournBrowser(p *process) {
 	}
 }
 
+// signalled tells of a browser that a signal ends. It takes its time, in which it paints
+// what nobody should see: so it counts as dead from its first word.
+func (s *Session) signalled() {
+	if s.isClosing() {
+		return
+	}
+	s.veil()
+	s.deaths.die(recorder.EndBrowserDied, "Chrome ended: a signal told it to")
+}
+
 // hangs takes a server that does not answer for dead, and ends it: what waits for
 // it would wait for ever.
 func (s *Session) hangs(p *process, reason recorder.EndReason) {

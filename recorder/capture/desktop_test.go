@@ -55,12 +55,7 @@ func TestVisibleBrowser(t *testing.T) {
 	recordertest.AwaitNone(t, patience, func() []string { return misplaced(t, desktop, 1400, 1000, 1280, 720) })
 
 	startPage(t, s, page.URL+"/barcode")
-	in := desktop.Inputs()
-	file := filepath.Join(t.TempDir(), "sound.wav")
-	out, err := exec.CommandContext(t.Context(), "ffmpeg", "-nostdin", "-loglevel", "error", "-f", "pulse", "-server", in.PulseServer,
-		"-i", in.PulseSource, "-t", "3", file).CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	assert.GreaterOrEqual(t, len(recordertest.BeepOnsets(t, file)), 2, "it plays to the user")
+	awaitBeeps(t, desktop.Inputs()) // it plays to the user
 
 	require.NoError(t, syscall.Kill(s.Pids()["Chrome"], syscall.SIGKILL))
 	require.ErrorIs(t, s.Wait(within(t), recorder.MarkerEnd), recorder.ErrSessionDied)

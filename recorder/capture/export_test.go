@@ -7,6 +7,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/target"
 )
 
@@ -18,6 +19,11 @@ func (s *Session) CrashTab(ctx context.Context) error {
 // CloseTab does to the tab what a page does that may close itself.
 func (s *Session) CloseTab(ctx context.Context) error {
 	return send(ctx, s.devtools(), "", target.CloseTarget, target.CloseTargetParams{TargetID: s.tab.target})
+}
+
+// RunScript runs a script in the page, which need not be there any more when it is done.
+func (s *Session) RunScript(ctx context.Context, script string) error {
+	return send(ctx, s.devtools(), s.tab.id(), runtime.Evaluate, runtime.EvaluateParams{Expression: script})
 }
 
 // Dir is the session's directory.

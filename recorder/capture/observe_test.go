@@ -92,8 +92,8 @@ func TestObservations(t *testing.T) {
 		before := time.Now()
 		startPage(t, s, page.URL+"/markers?start=300&end=320&note=room_empty&token=sesame-in-the-url")
 		require.NoError(t, s.Wait(within(t), recorder.MarkerEnd))
-		took := time.Since(before)
 		end := notes.await(t, recorder.ObservedMarker, func(o recorder.Observation) bool { return o.Text == "END_RECORDING" })
+		took := time.Since(before)
 		assert.Equal(t, "room_empty", end.Note)
 		var markers []string
 		for _, m := range notes.read(recorder.ObservedMarker) {
@@ -105,9 +105,9 @@ func TestObservations(t *testing.T) {
 		asked := notes.read(recorder.ObservedNavigate)
 		require.Len(t, asked, 1)
 		assert.Equal(t, page.URL+"/markers?start=redacted&end=redacted&note=redacted&token=redacted", asked[0].Text)
-		assert.Less(t, asked[0].After, 100*time.Millisecond)
 		there := notes.read(recorder.ObservedDocument)
 		require.Len(t, there, 1)
+		assert.Less(t, asked[0].After, there[0].After)
 		assert.Equal(t, 200, there[0].Status)
 		assert.Equal(t, asked[0].Text, there[0].Text)
 	})
