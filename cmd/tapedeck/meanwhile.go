@@ -19,18 +19,18 @@ import (
 func deliverMeanwhile(ctx context.Context, spool *upload.Spool, log *zap.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var deliveries sync.WaitGroup
-	entries, err := spool.Left()
+	found, err := spool.Survey()
 	if err != nil {
 		log.Error("the spool cannot be read", zap.Error(err))
 	}
-	for _, e := range entries {
-		if e.Task().CutOff(time.Now()) {
-			_ = e.Close() // unlocks
+	for _, h := range found {
+		// Not locked first: what nobody works on is not to look as if somebody did.
+		if h.Task.CutOff(time.Now()) {
 			continue
 		}
 		deliveries.Go(func() {
-			if err := deliverUntold(ctx, e, log); err != nil {
-				log.Error("an entry of the spool waits for Redis", zap.String("entry", e.Task().Dir), zap.Error(err))
+			if err := deliverUntold(ctx, spool, h.Task.Dir, log); err != nil {
+				log.Error("an entry of the spool waits for Redis", zap.String("entry", h.Task.Dir), zap.Error(err))
 			}
 		})
 	}
@@ -41,7 +41,11 @@ func deliverMeanwhile(ctx context.Context, spool *upload.Spool, log *zap.Logger)
 }
 
 // deliverUntold delivers beside what is there: whose the job is, only the queue knows.
-func deliverUntold(ctx context.Context, e recorder.SpoolEntry, log *zap.Logger) error {
+func deliverUntold(ctx context.Context, spool *upload.Spool, dir string, log *zap.Logger) error {
+	e, err := spool.Take(dir)
+	if e == nil {
+		return err
+	}
 	rec := salvaged(e)
 	if err := e.Save(rec); err != nil {
 		_ = e.Close()

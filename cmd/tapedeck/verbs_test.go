@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"tapedeck/recorder"
 	"tapedeck/recorder/queue"
+	"tapedeck/recorder/recordertest"
 )
 
 // output is what a verb wrote, while it writes.
@@ -113,13 +113,15 @@ func TestStopOfAJobThatIsEnding(t *testing.T) {
 	code, _, errOut = verb(soon(t), "stop", "ending")
 	assert.Zero(t, code)
 	assert.Contains(t, errOut.String(), "job ending is ending already")
+	for _, args := range [][]string{{"pause"}, {"resume"}, {"update", "--layout", "grid"}} {
+		code, _, errOut = verb(soon(t), append(args, "ending")...)
+		assert.Equal(t, exitFailed, code, args)
+		assert.Contains(t, errOut.String(), "job ending is ending: nothing of it is recorded any more")
+	}
 }
 
 func TestWorkerWaitsForRedis(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := free.Addr().String()
-	require.NoError(t, free.Close())
+	address := recordertest.FreeAddr(t)
 	t.Setenv("TAPEDECK_REDIS_URL", "redis://"+address)
 	s := newShelf(t)
 	s.leave("EG_left", "w1", 2*recorder.ResumeWithin)

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"tapedeck/recorder"
 )
 
@@ -105,18 +103,21 @@ func (s *Spool) Take(dir string) (recorder.SpoolEntry, error) {
 	if filepath.Dir(dir) != s.dir || !entryName.MatchString(filepath.Base(dir)) {
 		return nil, recorder.Errorf(recorder.CodeInvalid, "%s: is no entry of the spool %s", dir, s.dir)
 	}
-	e, err := s.open(dir)
+	e, err := s.open(dir, true)
 	if e == nil { // not an interface that holds nil
 		return nil, err
 	}
 	return e, err
 }
 
-// Busy reports whether a process works on an entry, or still writes its media. It asks
-// by trying the lock, which for that moment nobody else gets.
+// Busy reports whether a process works on an entry, or still writes its media: in that
+// case it has asked for a moment, for a worker that looks for work locks what it finds.
 func (s *Spool) Busy(dir string) bool {
-	lock := flock.New(filepath.Join(dir, lockFile), flock.SetFlag(os.O_RDWR))
-	defer lock.Close()
-	free, err := lock.TryLock()
-	return (err == nil && !free) || stillRecorded(dir)
+	lock := filepath.Join(dir, lockFile)
+	for began := time.Now(); held(lock) || stillRecorded(dir); time.Sleep(askAgain) {
+		if time.Since(began) > glance {
+			return true
+		}
+	}
+	return false
 }

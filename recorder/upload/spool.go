@@ -211,7 +211,7 @@ func (s *Spool) Left() ([]recorder.SpoolEntry, error) {
 		case d.IsDir() && strings.HasPrefix(d.Name(), newPrefix):
 			s.sweepUnborn(path)
 		case d.IsDir() && entryName.MatchString(d.Name()):
-			e, err := s.open(path)
+			e, err := s.open(path, false)
 			if err != nil {
 				s.opts.Log.Warn("entry of the spool is damaged and kept as it is", zap.String("entry", path), zap.Error(err))
 			}
@@ -225,12 +225,12 @@ func (s *Spool) Left() ([]recorder.SpoolEntry, error) {
 
 // open locks one entry and reads it. Neither an entry nor an error means:
 // another process has it, or there is nothing in it to deliver.
-func (s *Spool) open(dir string) (*entry, error) {
+func (s *Spool) open(dir string, patient bool) (*entry, error) {
 	if !hasWork(dir) {
 		return nil, nil
 	}
 	lock := newLock(dir)
-	if ok, err := lock.TryLock(); err != nil || !ok {
+	if ok, err := seize(lock, patient); err != nil || !ok {
 		_ = lock.Close()
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil
@@ -245,14 +245,6 @@ func (s *Spool) open(dir string) (*entry, error) {
 		_ = lock.Close()
 	}
 	return e, err
-}
-
-// stillRecorded reports whether a child that lost its worker finalises its media.
-func stillRecorded(dir string) bool {
-	media := flock.New(filepath.Join(dir, recorder.MediaLock), flock.SetFlag(os.O_RDWR))
-	defer media.Close()
-	ok, err := media.TryLock()
-	return err == nil && !ok
 }
 
 func (s *Spool) read(dir string, lock *flock.Flock) (*entry, error) {
@@ -325,12 +317,6 @@ func (s *Spool) pruneLogs() {
 	for i := s.opts.KeepLogs; i < len(logs); i++ {
 		_ = os.RemoveAll(logs[i].path)
 	}
-}
-
-var errLocked = errors.New("locked by another process")
-
-func newLock(dir string) *flock.Flock {
-	return flock.New(filepath.Join(dir, lockFile), flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
 }
 
 func spoolError(err error) error {
