@@ -7,6 +7,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 	"github.com/livekit/protocol/rpc"
 	"github.com/livekit/psrpc"
+	"github.com/livekit/psrpc/pkg/middleware"
 	"go.uber.org/zap"
 
 	"tapedeck/recorder"
@@ -95,6 +96,12 @@ func (a *app) examineServer(ctx context.Context) finding {
 	return f
 }
 
+// askTries is how often livekit-server is asked, each time for the second that psrpc waits
+// for somebody to take a question. One that is put before both sides have subscribed is
+// lost (Redis keeps none), and neither side learns when the other has: with one try, a
+// server that just started, or a machine under load, would be a false alarm.
+const askTries = 4
+
 // askServer lists the egresses of a room that is nobody's.
 func (a *app) askServer(ctx context.Context) error {
 	client, err := queue.Connect(a.config.Redis.URL)
@@ -102,7 +109,8 @@ func (a *app) askServer(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	io, err := rpc.NewIOInfoClient(psrpc.NewRedisMessageBus(client), psrpc.WithClientTimeout(3*time.Second))
+	again := middleware.WithRPCRetries(middleware.RetryOptions{MaxAttempts: askTries, Timeout: 3 * time.Second})
+	io, err := rpc.NewIOInfoClient(psrpc.NewRedisMessageBus(client), again)
 	if err != nil {
 		return err
 	}

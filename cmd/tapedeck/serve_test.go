@@ -15,10 +15,13 @@ import (
 
 	"github.com/livekit/protocol/auth"
 	"github.com/livekit/protocol/livekit"
+	"github.com/livekit/protocol/rpc"
 	lkwebhook "github.com/livekit/protocol/webhook"
+	"github.com/livekit/psrpc"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"tapedeck/recorder/queue"
 	"tapedeck/recorder/recordertest"
 	"tapedeck/recorder/rehearsal"
 )
@@ -273,7 +276,7 @@ func TestDoctorOfDoors(t *testing.T) {
 	f = a.examineServer(soon(t))
 	assert.True(t, f.OK, f.Detail)
 
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	taken, err := net.Listen("tcp", recordertest.FreeAddr(t)) // no client takes it when it is free again
 	require.NoError(t, err)
 	a.config.HTTP.Listen = taken.Addr().String()
 	a.config.LiveKit.APIKey, a.config.LiveKit.APISecret = testKey, testSecret
@@ -295,4 +298,37 @@ func TestDoctorOfDoors(t *testing.T) {
 	f = a.examineHTTP()[0]
 	assert.True(t, f.OK, f.Detail)
 	assert.Contains(t, f.Detail, "Tapedeck serves there")
+}
+
+// late is a livekit-server of which nothing but its answer to doctor's question matters.
+type late struct{ rpc.UnimplementedIOInfoServer }
+
+// ListEgress knows none.
+func (late) ListEgress(context.Context, *livekit.ListEgressRequest) (*livekit.ListEgressResponse, error) {
+	return &livekit.ListEgressResponse{}, nil
+}
+
+// A question that is put before the server has subscribed is lost: it is put again.
+func TestDoctorAsksAServerThatIsStarting(t *testing.T) {
+	redis := recordertest.StartRedis(t)
+	client, err := queue.Connect(redis.URL())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	questions := client.PSubscribe(soon(t), "*ListEgress*")
+	t.Cleanup(func() { _ = questions.Close() })
+	_, err = questions.Receive(soon(t))
+	require.NoError(t, err)
+
+	a := &app{config: defaultConfig()}
+	a.config.Redis.URL = redis.URL()
+	found := make(chan finding, 1)
+	ctx := soon(t)
+	go func() { found <- a.examineServer(ctx) }()
+	_, err = questions.ReceiveMessage(soon(t))
+	require.NoError(t, err)
+	server, err := rpc.NewIOInfoServer(late{}, psrpc.NewRedisMessageBus(client))
+	require.NoError(t, err)
+	t.Cleanup(server.Kill)
+	f := <-found
+	assert.True(t, f.OK, f.Detail)
 }
