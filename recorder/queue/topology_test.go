@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -71,11 +72,9 @@ func TestSentinel(t *testing.T) {
 	r := recordertest.StartRedis(t)
 	host, port, err := net.SplitHostPort(r.Addr())
 	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	sentinel := recordertest.FreeAddr(t)
+	_, sentinelPort, err := net.SplitHostPort(sentinel)
 	require.NoError(t, err)
-	_, sentinelPort, err := net.SplitHostPort(l.Addr().String())
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
 	conf := filepath.Join(t.TempDir(), "sentinel.conf")
 	require.NoError(t, os.WriteFile(conf, fmt.Appendf(nil, "bind 127.0.0.1\nport %s\nsentinel monitor main %s %s 1\n", sentinelPort, host, port), 0o600))
 	cmd := exec.Command("redis-server", conf, "--sentinel")
@@ -86,14 +85,8 @@ func TestSentinel(t *testing.T) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	require.Eventually(t, func() bool {
-		c, err := net.DialTimeout("tcp", "127.0.0.1:"+sentinelPort, time.Second)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	}, patience, 50*time.Millisecond)
-	live(t, open(t, "redis+sentinel://127.0.0.1:"+sentinelPort+"?master_name=main", testOptions(t, "w1")))
+	require.Eventually(t, func() bool { return slices.Contains(recordertest.Listening(cmd.Process.Pid), sentinel) }, patience, 50*time.Millisecond)
+	live(t, open(t, "redis+sentinel://"+sentinel+"?master_name=main", testOptions(t, "w1")))
 }
 
 func TestACLUser(t *testing.T) {

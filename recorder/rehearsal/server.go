@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -251,26 +253,33 @@ func (s *Server) config(media int) map[string]any {
 	return c
 }
 
+// The ports of servers are below those that the kernel gives to clients
+// (ip_local_port_range, from 32768 on): of these any may be a client's in the moment after
+// it was found free, or while the server is being started again.
+const firstPort, lastPort = 12000, 30000
+
 // freePort gives a port that nobody has on loopback at the moment.
-func freePort(network string) (int, error) {
-	if network == "udp4" {
-		c, err := net.ListenUDP(network, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			return 0, recorder.Errorf(recorder.CodeUnavailable, "no free UDP port on loopback: %w", err)
+func freePort(network string) (port int, err error) {
+	for range 100 {
+		port = firstPort + mathrand.IntN(lastPort-firstPort) //nolint:gosec // not a secret
+		if err = tryPort(network, port); err == nil {
+			return port, nil
 		}
-		defer c.Close()
-		return portOf(c.LocalAddr()), nil
 	}
-	l, err := net.Listen(network, "127.0.0.1:0")
-	if err != nil {
-		return 0, recorder.Errorf(recorder.CodeUnavailable, "no free TCP port on loopback: %w", err)
-	}
-	defer l.Close()
-	return portOf(l.Addr()), nil
+	return 0, recorder.Errorf(recorder.CodeUnavailable, "no free port on loopback, %s: %w", network, err)
 }
 
-func portOf(a net.Addr) int {
-	_, port, _ := net.SplitHostPort(a.String())
-	n, _ := strconv.Atoi(port)
-	return n
+func tryPort(network string, port int) error {
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	var c io.Closer
+	var err error
+	if network == "udp4" {
+		c, err = net.ListenPacket(network, address)
+	} else {
+		c, err = net.Listen(network, address)
+	}
+	if err != nil {
+		return err
+	}
+	return c.Close()
 }
