@@ -61,14 +61,23 @@ func ReadSegments(t testing.TB, path string) Playlist {
 	p := ReadPlaylist(t, path)
 	for _, s := range p.Segments {
 		name := filepath.Join(filepath.Dir(path), filepath.FromSlash(s.Name))
-		// A few packets are not enough to be recognized by.
-		require.Empty(t, Tool(t, "ffmpeg", "-nostdin", "-v", "warning", "-xerror", "-f", "mpegts", "-i", name, "-f", "null", "-"), "%s decodes alone", name)
-		flags := Tool(t, "ffprobe", "-v", "warning", "-f", "mpegts", "-select_streams", "v", "-show_entries", "packet=flags", "-of", "csv=p=0", name)
+		require.Empty(t, segmentTool(t, "ffmpeg", "-nostdin", "-v", "warning", "-xerror", "-f", "mpegts", "-i", name, "-f", "null", "-"), "%s decodes alone", name)
+		flags := segmentTool(t, "ffprobe", "-v", "warning", "-f", "mpegts", "-select_streams", "v", "-show_entries", "packet=flags", "-of", "csv=p=0", name)
 		if flags != "" {
 			require.Equal(t, "K", flags[:1], "%s begins with a key frame", name)
 		}
 	}
 	return p
+}
+
+// unsure is what ffmpeg says of fewer than seven packets: the last segment may hold one
+// picture only.
+var unsure = regexp.MustCompile(`(?m)^\[mpegts @ \w+\] Could not detect TS packet size, defaulting to non-FEC/DVHS\s*`)
+
+// segmentTool is Tool for a segment, which may be too short for ffmpeg to be sure of.
+func segmentTool(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	return unsure.ReplaceAllString(Tool(t, name, args...), "")
 }
 
 // programDateTime is how we write one: RFC 8216 §4.3.2.6 wants a zone, and ms.
