@@ -27,7 +27,7 @@ func BenchmarkPublishers(b *testing.B) {
 
 func benchPublishers(b *testing.B, count int, format rehearsal.Format) {
 	const length = 10 * time.Second
-	server, studio := startServer(b), newStudio()
+	server, studio := startServer(b), theStudio()
 	camera := []*rehearsal.Clip{}
 	began := time.Now()
 	if format.Width > 0 {

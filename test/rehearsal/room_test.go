@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,7 +34,15 @@ func TestMain(m *testing.M) {
 	if tools, err := filepath.Abs("../../build/bin"); err == nil {
 		_ = os.Setenv("PATH", tools+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	// Their publishers have left: the tests' goroutines are gone, too.
+	for deadline := time.Now().Add(10 * time.Second); len(goroutines()) > 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			fmt.Fprintf(os.Stderr, "goroutines are left:\n%s\n", strings.Join(goroutines(), "\n\n"))
+			os.Exit(1)
+		}
+	}
+	os.Exit(code)
 }
 
 func startServer(t testing.TB) *rehearsal.Server {
@@ -43,7 +53,9 @@ func startServer(t testing.TB) *rehearsal.Server {
 	return s
 }
 
-func newStudio() *rehearsal.Studio { return rehearsal.NewStudio(pipeline.ClipEncoder{}) }
+// theStudio is the one of all tests, for it keeps the clips: encoding them takes
+// longer than anything else here.
+var theStudio = sync.OnceValue(func() *rehearsal.Studio { return rehearsal.NewStudio(pipeline.ClipEncoder{}) })
 
 func join(t testing.TB, s *rehearsal.Server, identity string) *rehearsal.Publisher {
 	t.Helper()
@@ -86,7 +98,7 @@ const (
 // What three publishers send arrives whole: each picture and each packet of sound
 // once, in order, over the end of every loop, and picture and sound in step.
 func TestThreePublishersAreReceivedWithoutAGap(t *testing.T) {
-	server, studio := startServer(t), newStudio()
+	server, studio := startServer(t), theStudio()
 	vp8 := pictures(t, studio, rehearsal.Measuring(), recorder.ClipVP8)
 	h264 := pictures(t, studio, rehearsal.Measuring(), recorder.ClipH264)
 	layers, err := studio.Layers(t.Context(), rehearsal.Measuring(), rehearsal.Format{Width: 1280, Height: 720})
@@ -173,7 +185,9 @@ func requireEven(t *testing.T, l *listener, h *heard, from int, ticks uint32, pe
 	}
 	t.Logf("%s %s: %.3f a second over %.1f s, longest pause %s", h.publication.Name(), h.codec, rate,
 		arrived[len(arrived)-1].Sub(arrived[0]).Seconds(), longest.Round(time.Millisecond))
-	require.InDelta(t, perSecond, rate, perSecond/100)
+	// A pause of a busy machine at either end is not the publisher's.
+	whole := arrived[len(arrived)-1].Sub(arrived[0])
+	require.InDelta(t, perSecond, rate, perSecond*(0.01+longest.Seconds()/whole.Seconds()))
 }
 
 // requireCounting decodes what arrived and checks that the pictures count up, by
@@ -220,7 +234,8 @@ func clock(r *rtcp.SenderReport, timestamp uint32, rate int64) time.Time {
 }
 
 func TestMuteUnmuteUnpublishLeave(t *testing.T) {
-	server, studio := startServer(t), newStudio()
+	t.Parallel()
+	server, studio := startServer(t), theStudio()
 	l := listen(t, server, "stage")
 	p := join(t, server, "ada")
 	camera := must(t)(p.PublishCamera(pictures(t, studio, rehearsal.Presenter("Ada", 0), recorder.ClipVP8)))
@@ -231,9 +246,14 @@ func TestMuteUnmuteUnpublishLeave(t *testing.T) {
 
 	camera.Mute()
 	l.await(5*time.Second, "the room knows it is muted", heardCamera.publication.IsMuted)
-	n, other := l.count(heardCamera), l.count(heardScreen)
-	l.await(5*time.Second, "the screen goes on", func() bool { return len(heardScreen.frames) > other+2*framerate })
-	assert.LessOrEqual(t, l.count(heardCamera)-n, 3, "no pictures while it is muted")
+	goOn := func(frames int) {
+		from := l.count(heardScreen)
+		l.await(10*time.Second, "the screen goes on", func() bool { return len(heardScreen.frames) > from+frames })
+	}
+	goOn(framerate) // what was on its way arrives
+	n := l.count(heardCamera)
+	goOn(2 * framerate)
+	assert.Equal(t, n, l.count(heardCamera), "no pictures while it is muted")
 
 	camera.Unmute()
 	n = l.count(heardCamera)
@@ -270,22 +290,27 @@ func TestMuteUnmuteUnpublishLeave(t *testing.T) {
 
 // The server reckons who speaks from what publishers say of their sound's level.
 func TestThoseWhoSpeakInTurnAreActiveSpeakers(t *testing.T) {
-	server, studio := startServer(t), newStudio()
+	server, studio := startServer(t), theStudio()
 	l := listen(t, server, "stage")
 	for turn, identity := range []string{"ada", "grace"} {
 		must(t)(join(t, server, identity).PublishMicrophone(sound(t, studio, rehearsal.Turn(turn, 2, 200+50*turn))))
 	}
 	l.await(20*time.Second, "both speak", func() bool { return l.speaking["ada"] > 0 && l.speaking["grace"] > 0 })
 	// Whose turn it is follows from the wall clock, and the server takes less than a second to see it.
-	for range 2 {
-		turn, begin := nextTurn(2)
-		time.Sleep(time.Until(begin.Add(1500 * time.Millisecond)))
-		var speakers []string
-		for _, p := range l.room.ActiveSpeakers() {
-			speakers = append(speakers, p.Identity())
+	recordertest.Judged(t, func() (late []string) {
+		for range 2 {
+			turn, begin := nextTurn(2)
+			time.Sleep(time.Until(begin.Add(1500 * time.Millisecond)))
+			var speakers []string
+			for _, p := range l.room.ActiveSpeakers() {
+				speakers = append(speakers, p.Identity())
+			}
+			if who := []string{"ada", "grace"}[turn]; !slices.Equal(speakers, []string{who}) {
+				late = append(late, fmt.Sprintf("%v speak in %s's turn", speakers, who))
+			}
 		}
-		assert.Equal(t, []string{[]string{"ada", "grace"}[turn]}, speakers)
-	}
+		return late
+	})
 }
 
 func nextTurn(of int64) (turn int64, begin time.Time) {
@@ -296,7 +321,8 @@ func nextTurn(of int64) (turn int64, begin time.Time) {
 // A publisher comes back by itself when the server does, with what was published and
 // muted as it was.
 func TestPublishersOutliveARestartOfTheServer(t *testing.T) {
-	server, studio := startServer(t), newStudio()
+	t.Parallel()
+	server, studio := startServer(t), theStudio()
 	p := join(t, server, "ada")
 	camera := must(t)(p.PublishCamera(pictures(t, studio, rehearsal.Presenter("Ada", 0), recorder.ClipVP8)))
 	microphone := must(t)(p.PublishMicrophone(sound(t, studio, rehearsal.Tone(440))))
@@ -326,6 +352,7 @@ func TestPublishersOutliveARestartOfTheServer(t *testing.T) {
 }
 
 func TestJoiningThatFailsSaysWhy(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	who := rehearsal.Participant{URL: server.URL(), APIKey: server.APIKey, APISecret: "wrong-secret-wrong-secret-wrong-secret", Room: "stage", Identity: "ada"}
 	_, err := rehearsal.Join(t.Context(), who)
@@ -344,6 +371,7 @@ func TestJoiningThatFailsSaysWhy(t *testing.T) {
 }
 
 func TestGoneWhenTheRoomIsDeleted(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	p := join(t, server, "ada")
 	rooms := lksdk.NewRoomServiceClient("http"+strings.TrimPrefix(server.URL(), "ws"), server.APIKey, server.APISecret)
@@ -358,7 +386,7 @@ func TestGoneWhenTheRoomIsDeleted(t *testing.T) {
 
 // Nothing is left of publishers and server: no goroutine, no process, no file.
 func TestNothingIsLeftOfARoom(t *testing.T) {
-	studio := newStudio()
+	studio := theStudio()
 	camera, tone := pictures(t, studio, rehearsal.Presenter("Ada", 0), recorder.ClipVP8), sound(t, studio, rehearsal.Tone(440))
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
@@ -380,11 +408,6 @@ func TestNothingIsLeftOfARoom(t *testing.T) {
 	left, err := os.ReadDir(temp)
 	require.NoError(t, err)
 	assert.Empty(t, left)
-}
-
-// The goroutines of the tests before are gone, too: their publishers have left.
-func TestNoGoroutineIsLeft(t *testing.T) {
-	recordertest.AwaitNone(t, 10*time.Second, goroutines)
 }
 
 // goroutines gives the stacks of those that the SDK, pion or we run.
