@@ -136,6 +136,38 @@ func ProcessorTicks(pid int) int {
 	return user + system
 }
 
+// Renderer finds the process that draws a page, which must not stand still: of Chrome's
+// renderers, some of which are Chrome's own and busy only when they start, the one that goes
+// on to use the processor. look gives the processes there are.
+func Renderer(t testing.TB, look func() []Process) Process {
+	t.Helper()
+	const awhile = 15 // hundredths of a second
+	before := map[int]int{}
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		var first Process
+		most, next := 0, 0
+		for _, p := range look() {
+			if !strings.Contains(p.Command, "--type=renderer") {
+				continue
+			}
+			used := ProcessorTicks(p.PID)
+			if _, known := before[p.PID]; !known {
+				before[p.PID] = used
+			}
+			if grown := used - before[p.PID]; grown > most {
+				first, most, next = p, grown, most
+			} else {
+				next = max(next, grown)
+			}
+		}
+		if most >= awhile && most >= 3*next {
+			return first
+		}
+	}
+	t.Fatal("no renderer draws")
+	return Process{}
+}
+
 // DisplayOf gives the number of the X display a process listens for. With
 // -displayfd Xvfb makes no lock, so its socket tells (proc_net(5): the inode is
 // the seventh column, the path the eighth).

@@ -7,6 +7,8 @@ import (
 
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/stretchr/testify/require"
+
+	"tapedeck/recorder/recordertest"
 )
 
 // link is the network between one node and one server.
@@ -17,7 +19,7 @@ type link struct {
 
 func newLink(t testing.TB, name, upstream string) *link {
 	t.Helper()
-	l := &link{t, toxiproxy.NewProxy(toxics, name, "127.0.0.1:0", upstream)}
+	l := &link{t, toxiproxy.NewProxy(toxics, name, recordertest.FreeAddr(t), upstream)}
 	require.NoError(t, l.proxy.Start())
 	t.Cleanup(l.proxy.Stop)
 	return l

@@ -184,25 +184,8 @@ func (n *node) hit(kind string, sig syscall.Signal) {
 	require.NoError(n.s, syscall.Kill(n.find(kind).PID, sig))
 }
 
-// renderer finds the process that draws the page: of Chrome's renderers, some of which
-// are Chrome's own, the first one to use the processor for a while.
+// renderer finds the process that draws the page.
 func (n *node) renderer() recordertest.Process {
 	n.s.Helper()
-	const awhile = 15 // hundredths of a second
-	before := map[int]int{}
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		for _, p := range n.s.look(n.tmp) {
-			if !strings.Contains(p.Command, "--type=renderer") {
-				continue
-			}
-			used := recordertest.ProcessorTicks(p.PID)
-			if at, known := before[p.PID]; !known {
-				before[p.PID] = used
-			} else if used >= at+awhile {
-				return p
-			}
-		}
-	}
-	require.FailNow(n.s, "no renderer draws")
-	return recordertest.Process{}
+	return recordertest.Renderer(n.s, func() []recordertest.Process { return n.s.look(n.tmp) })
 }

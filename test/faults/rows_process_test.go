@@ -8,10 +8,16 @@ import (
 )
 
 // The moments of most rows, counted from the first frame.
-const (
-	breakAt = 8 * time.Second
-	stopAt  = 24 * time.Second
-)
+var breakAt, stopAt = moments()
+
+// moments are nearer in the short form: what a row may lose is 10 s, so whether it goes on
+// in time is known 12 s after the fault.
+func moments() (breaks, stops time.Duration) {
+	if long() {
+		return 8 * time.Second, 24 * time.Second
+	}
+	return 5 * time.Second, 17 * time.Second
+}
 
 // processRows kill or stop what makes the picture, the sound and the file.
 func processRows() []row {
