@@ -27,10 +27,11 @@ type book struct {
 }
 
 // line is one of the book: a set that begins, and makes what stands before it
-// void, or a file of it.
+// void, or a file of it, or another List of that set.
 type line struct {
 	Set  *set      `json:"set,omitempty"`
 	File *sentFile `json:"file,omitempty"`
+	List int       `json:"list,omitempty"`
 }
 
 // set is where a series is stored, under names that all of its files share.
@@ -44,6 +45,8 @@ type set struct {
 	// recording had their names.
 	Base string `json:"base,omitempty"`
 	Take int    `json:"take"`
+	// List is more than 1 where another recording's playlist lies among the segments.
+	List int `json:"list,omitempty"`
 	// Alone says that the playlists have nothing to do with those of other parts: this
 	// part went to another storage than they did. Unclaimed is until it has names there.
 	Alone     bool `json:"alone,omitempty"`
@@ -74,6 +77,9 @@ func bookName(dirName string) string { return "delivered-" + dirName + ".jsonl" 
 // name gives a file's name in the storage: relative references keep holding,
 // because all files move together.
 func (s *set) name(local string) string {
+	if s != nil && isPlaylist(local) {
+		local = numbered(local, s.List)
+	}
 	if s == nil || s.Take <= 1 || local == "" {
 		return local
 	}
@@ -122,6 +128,11 @@ func (b *book) load() (rest int, err error) {
 func (b *book) apply(l line) {
 	if l.Set != nil {
 		b.set, b.sent, b.order = l.Set, map[string]sentFile{}, nil
+	}
+	if l.List > 0 && b.set != nil {
+		moved := *b.set
+		moved.List = l.List
+		b.set = &moved
 	}
 	if l.File != nil {
 		if _, again := b.sent[l.File.Name]; !again {

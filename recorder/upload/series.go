@@ -178,8 +178,12 @@ func (s *series) run(ctx context.Context, w *watch, final bool) {
 	tick := time.NewTimer(w.every)
 	defer tick.Stop()
 	for {
-		next := w.every
-		if ctx.Err() == nil {
+		next, done := w.every, ctx.Done()
+		stopped := ctx.Err() != nil // asked once: an end between two questions would be slept through
+		if stopped {
+			done = nil // what is under way was cancelled with it
+		}
+		if !stopped {
 			var idle bool
 			if next, idle = s.advance(ctx); final && idle {
 				return
@@ -189,10 +193,6 @@ func (s *series) run(ctx context.Context, w *watch, final bool) {
 			return
 		}
 		tick.Reset(min(max(next, time.Millisecond), w.every))
-		done := ctx.Done()
-		if ctx.Err() != nil {
-			done = nil // what is under way was cancelled with it
-		}
 		select {
 		case <-done:
 		case <-w.notices:
@@ -374,14 +374,22 @@ func (s *series) fail(o outcome) {
 }
 
 // renamed moves a series of which nothing was sent yet to other names, when
-// somebody was faster to take these.
+// somebody was faster to take these; and one whose segments are there, but no playlist
+// yet, to other names for its playlists.
 func (s *series) renamed(o outcome) bool {
-	if !isTaken(o.err) || s.book.set == nil || len(s.book.sent) > 0 || s.goesOn() {
+	if !isTaken(o.err) || s.book.set == nil || s.goesOn() {
 		return false
 	}
 	moved := *s.book.set
 	moved.Take++
-	if s.book.write(line{Set: &moved}) != nil {
+	next := line{Set: &moved}
+	if len(s.book.sent) > 0 {
+		if o.name != s.names.Main || !s.unplaced() {
+			return false
+		}
+		next = line{List: max(s.book.set.List, 1) + 1}
+	}
+	if s.book.write(next) != nil {
 		return false
 	}
 	clear(s.failed)
@@ -393,11 +401,8 @@ func (s *series) turn() {
 	begun := s.names
 	begun.Backup, begun.Why, begun.Take = true, whyBackup(s.turning), 1
 	begun.Target = s.route.backup.String()
-	// What other parts have of the playlists is not there.
-	begun.Alone, begun.Unclaimed = s.earlier != nil || s.continued, s.earlier != nil || s.continued
-	if s.book.set != nil {
-		begun.Base = s.book.set.Base
-	}
+	// What other parts have of the playlists is not there, and what others have is unknown.
+	begun.Alone, begun.Unclaimed = s.earlier != nil || s.continued, true
 	if err := s.book.write(line{Set: &begun}); err != nil {
 		s.log.Warn("the turn to the backup cannot be noted", zap.Error(err))
 		return

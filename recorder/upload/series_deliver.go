@@ -221,6 +221,7 @@ func (s *series) manifest(ctx context.Context, rec recorder.Recording) (location
 	if s.silent || name == "" {
 		return "", ""
 	}
+	name = s.book.set.name(name)
 	if s.goesOn() { // the earlier part's tells of its own segments
 		name = fmt.Sprintf("%s.part%d", name, rec.Part)
 	}
@@ -229,7 +230,7 @@ func (s *series) manifest(ctx context.Context, rec recorder.Recording) (location
 		if err := s.reach(ctx); err != nil {
 			return err
 		}
-		full, err := where.name(s.book.set.name(name) + ".json")
+		full, err := where.name(name + ".json")
 		if err == nil {
 			location, err = s.entry.putManifest(ctx, s.store, s.dirName, full, s.describe(rec))
 		}

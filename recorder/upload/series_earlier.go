@@ -61,25 +61,36 @@ func (s *series) goesOn() bool {
 // settle takes the place that the earlier part has, instead of looking for a free one.
 func (s *series) settle() error {
 	at := s.names
-	at.Backup, at.Take = s.earlier.stood.Backup, 1
+	at.Backup = s.earlier.stood.Backup
 	at.Target = s.route.where(at.Backup).String()
 	if at.Base = path.Dir(at.Main); at.Base == "." {
 		at.Base = ""
 	}
-	for at.name(at.Main) != s.earlier.stood.PlaylistName {
-		if at.Take++; at.Take > mostNames { // it was called something else: there is nothing to go on in
-			at.Take, at.Alone, at.Unclaimed = 1, true, true
-			break
-		}
+	if !at.called(s.earlier.stood.PlaylistName) { // there is nothing to go on in
+		at.Alone, at.Unclaimed = true, true
 	}
 	return s.book.write(line{Set: &at})
+}
+
+// called finds the numbers with which the main playlist has a name.
+func (s *set) called(name string) bool {
+	const mostLists = 20
+	for s.List = 0; s.List <= mostLists; s.List++ {
+		for s.Take = 1; s.Take <= mostNames; s.Take++ {
+			if s.name(s.Main) == name {
+				return true
+			}
+		}
+	}
+	s.Take, s.List = 1, 0
+	return false
 }
 
 // secede leaves the playlist of the earlier part: the series is listed by itself, under
 // names that are to be claimed.
 func (s *series) secede() error {
 	at := *s.book.set
-	at.Alone, at.Unclaimed, at.Take = true, true, 1
+	at.Alone, at.Unclaimed, at.Take, at.List = true, true, 1, 0
 	s.told = whereabouts{}
 	return s.book.write(line{Set: &at})
 }
@@ -165,15 +176,20 @@ func (s *series) edit(name string, text []byte) []byte {
 	if s.earlier == nil || s.goesOn() || !isPlaylist(name) {
 		return text
 	}
+	return s.earlier.without(name, text)
+}
+
+// without takes the earlier part's segments out of a playlist.
+func (e *earlier) without(name string, text []byte) []byte {
 	list, err := recorder.ReadPlaylist(string(text))
 	if err != nil {
 		return text
 	}
 	n := 0
-	for n < len(list.Entries) && s.earlier.names[path.Join(path.Dir(name), list.Entries[n].Name)] {
+	for n < len(list.Entries) && e.names[path.Join(path.Dir(name), list.Entries[n].Name)] {
 		n++
 	}
-	list.First += int64(n - len(s.earlier.list.Entries))
+	list.First += int64(n - len(e.list.Entries))
 	list.Entries, list.Cuts = list.Entries[n:], 0
 	if len(list.Entries) > 0 {
 		list.Entries[0].Cut = false

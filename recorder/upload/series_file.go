@@ -66,7 +66,7 @@ func (s *series) pending() ([]localFile, error) {
 // look decides on one file.
 func (s *series) look(name string, d fs.DirEntry) (f localFile, wanted bool, _ error) {
 	f = localFile{name: name, mutable: s.replaced || isPlaylist(name)}
-	if isPlaylist(name) && (s.leaves() || (s.ceded && !s.final)) {
+	if isPlaylist(name) && (s.leaves() || (s.ceded && !s.final) || s.follows(name)) {
 		return f, false, nil
 	}
 	sent, known := s.book.sent[name]
@@ -142,6 +142,8 @@ type job struct {
 	journal *journal
 	series  *series // what never changes of it
 	shared  bool    // a playlist that may be another's by now: see mine
+	first   bool    // the first of a playlist: see place
+	goesOn  bool    // the playlists begin with an earlier part's segments
 	final   bool    // it is sent for the last time
 	wrote   digest  // of what was sent the last time, where that is known
 	at      string  // where the playlist was so far
@@ -155,8 +157,9 @@ func (s *series) job(f localFile, before *failure) job {
 	where := s.route.where(j.set != nil && j.set.Backup)
 	j.replace = f.mutable || where.Overwrite
 	sent, known := s.book.sent[f.name]
-	// Where names may be taken over, an older recording's playlist may lie there.
-	j.at, j.final, j.shared = sent.Location, s.final, isPlaylist(f.name) && (known || s.goesOn() || (s.final && !where.Overwrite))
+	j.at, j.final, j.goesOn = sent.Location, s.final, s.goesOn()
+	j.shared = isPlaylist(f.name) && (known || j.goesOn)
+	j.first = isPlaylist(f.name) && !j.shared && !where.Overwrite
 	if known {
 		j.wrote = s.wrote[f.name]
 	}
@@ -224,6 +227,9 @@ func (j job) send(ctx context.Context, st store) (sentFile, digest, error) {
 			sent, err = j.yield(ctx, st, o, sent, owner)
 			return sent, digest{}, err
 		}
+	}
+	if j.first {
+		return j.place(ctx, st, o, sent)
 	}
 	p, err := st.put(ctx, o)
 	sent.Location = p.Location

@@ -19,6 +19,7 @@ const partMark = "#tapedeck-part:"
 
 // ownership is what the storage's playlist says of who goes on in it.
 type ownership struct {
+	read    bool // there is something, and it could be read
 	another bool // not this entry
 	more    bool // this entry has segments that are not listed there
 }
@@ -41,7 +42,7 @@ func (j job) mine(ctx context.Context, st store, o *object) (owner ownership, er
 			return owner, nil
 		}
 	}
-	owner, err = j.owner(ctx, st)
+	owner, err = j.owner(ctx, st, j.names.Main)
 	if err == nil && owner.another && !j.final {
 		err = errCeded
 	}
@@ -58,9 +59,9 @@ func (j job) asLeft(ctx context.Context, st store, name string) (bool, error) {
 	return there == same, err
 }
 
-// owner reads whose the storage's playlist is. What cannot be read is taken for our own.
-func (j job) owner(ctx context.Context, st store) (o ownership, err error) {
-	name, err := j.where().name(j.set.name(j.names.Main))
+// owner reads whose a playlist in the storage is. What cannot be read is taken for our own.
+func (j job) owner(ctx context.Context, st store, playlist string) (o ownership, err error) {
+	name, err := j.where().name(j.set.name(playlist))
 	if err != nil {
 		return o, err
 	}
@@ -78,14 +79,18 @@ func (j job) owner(ctx context.Context, st store) (o ownership, err error) {
 	if err != nil {
 		return o, diskFault(err)
 	}
+	if j.series.earlier != nil && !j.goesOn {
+		own = j.series.earlier.without(j.names.Main, own)
+	}
+	o.read = true
 	ours, theirs := map[string]bool{}, map[string]bool{}
 	for _, n := range named(j.names.Main, own) {
 		ours[n] = true
 	}
 	o.another = j.series.ousted || partOf(text) > j.series.task.Recording.Part
-	for _, n := range named(j.names.Main, []byte(text)) {
+	for _, n := range named(playlist, []byte(text)) {
 		theirs[n] = true
-		o.another = o.another || (!ours[n] && !j.series.ofEarlier(n))
+		o.another = o.another || (!ours[n] && !(j.goesOn && j.series.ofEarlier(n)))
 	}
 	for n := range ours {
 		o.more = o.more || !theirs[n]

@@ -58,6 +58,13 @@ func studioIn(t *testing.T, dir string) *studio {
 // segment closes one more segment and names it in both playlists.
 func (s *studio) segment(size int) {
 	s.t.Helper()
+	s.closed(size)
+	s.playlists()
+}
+
+// closed closes one more segment, which no playlist names yet.
+func (s *studio) closed(size int) {
+	s.t.Helper()
 	n := len(s.list.Entries)
 	name := fmt.Sprintf("%s_%05d.ts", s.prefix, n)
 	s.write(name, noise(uint64(n+1), size))
@@ -66,7 +73,6 @@ func (s *studio) segment(size int) {
 	s.list.Entries = append(s.list.Entries, recorder.PlaylistEntry{
 		Name: path.Base(name), Length: 4 * time.Second, At: time.Unix(1_700_000_000+int64(4*n), 0).UTC(), Cut: cut,
 	})
-	s.playlists()
 }
 
 // end closes the playlists.
@@ -110,10 +116,19 @@ func followTo(t *testing.T, e recorder.SpoolEntry, report func(recorder.Recordin
 	}
 }
 
-// eventually waits for what other processes do.
+// eventually waits for what other processes do. How long at most only a failing test
+// finds out: on a busy machine a disk may take many seconds to sync a file.
 func eventually(t *testing.T, what func() bool) {
 	t.Helper()
-	require.Eventually(t, what, 15*time.Second, 5*time.Millisecond)
+	deadline, look := time.After(time.Minute), time.NewTicker(5*time.Millisecond)
+	defer look.Stop()
+	for !what() { // here, for what fails in another goroutine does not end the test
+		select {
+		case <-look.C:
+		case <-deadline:
+			require.FailNow(t, "waited for in vain")
+		}
+	}
 }
 
 // viewer reads a playlist over and over, and for every version it sees demands
