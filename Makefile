@@ -53,7 +53,7 @@ test-unit: ## Run the domain's own tests: no set-up, no cgo, a second
 
 .PHONY: test-rooms
 test-rooms: setup tools compile ## Record rooms a minute long in each layout: on a machine that does nothing else
-	TAPEDECK_LONG=1 go test -count=1 -timeout 30m -v -run '^TestRoom' ./test/e2e
+	TAPEDECK_LONG=1 go test -count=1 -timeout 30m -v -run '^TestRoom|^TestBarcode$$' ./test/e2e
 
 .PHONY: test-faults
 test-faults: setup tools compile ## Break one thing after the other while recording, and write docs/faults.md

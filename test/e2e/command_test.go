@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -99,16 +100,22 @@ func (c *command) requireCalm() {
 // await waits until the output holds the text, and gives what followed it.
 func (c *command) await(out *recordertest.Output, text string, limit time.Duration) string {
 	c.h.t.Helper()
+	return c.awaitLike(out, regexp.MustCompile(regexp.QuoteMeta(text)), limit)
+}
+
+// awaitLike waits until the output holds such a text, and gives what followed the first.
+func (c *command) awaitLike(out *recordertest.Output, text *regexp.Regexp, limit time.Duration) string {
+	c.h.t.Helper()
 	deadline := time.After(limit)
 	for {
 		all, changed := out.Look()
-		if _, rest, ok := strings.Cut(all, text); ok {
-			return rest
+		if at := text.FindStringIndex(all); at != nil {
+			return all[at[1]:]
 		}
 		select {
 		case <-changed:
 		case <-c.done:
-			if strings.Contains(out.String(), text) {
+			if text.MatchString(out.String()) {
 				continue
 			}
 			require.FailNow(c.h.t, "it ended", "%s: before it said %q\n%s", c, text, lastLines(c.stderr.String(), 30))

@@ -48,7 +48,7 @@ func requirePlays(t *testing.T, path string, least time.Duration) {
 	assert.GreaterOrEqual(t, last, least)
 	assert.Zero(t, s.unreadable)
 	assert.Zero(t, s.resets)
-	assert.GreaterOrEqual(t, s.share(), 0.95)
+	assert.GreaterOrEqual(t, s.share(), drawnAtAll)
 	beeps := recordertest.BeepOnsets(t, path)
 	assert.GreaterOrEqual(t, len(beeps), int(least.Seconds())-1, "sound is there as well")
 }
@@ -60,11 +60,12 @@ func endsWithLoss(job recorder.Job) recorder.Job {
 }
 
 func TestDeadWorker(t *testing.T) {
+	t.Parallel()
 	page, s3, p := recordertest.StartPage(t), recordertest.StartS3(t), startPool(t)
 	w := p.startWorker("w1", bucketEnv(s3)...)
 	id := p.enqueue(endsWithLoss(pageJob(page.URL+"/barcode", "talk.mp4", 2*time.Minute)))
 	p.awaitActive(id)
-	p.awaitElapsed(id, 7*time.Second)
+	p.awaitElapsed(id, 4*time.Second)
 	w.killTree()
 	p.requireNothingLeft() // display, sound, browser and their files vanish by themselves
 	assert.Empty(t, s3.Keys())
@@ -76,7 +77,7 @@ func TestDeadWorker(t *testing.T) {
 	require.NotNil(t, rec.Error)
 	assert.True(t, rec.Files[0].Partial)
 	assert.Equal(t, 1, p.count(id, recorder.EventEnded))
-	requirePlays(t, p.download(s3, "talk.mp4", rec.Files[0]), 4*time.Second)
+	requirePlays(t, p.download(s3, "talk.mp4", rec.Files[0]), 2*time.Second)
 	p.awaitSpoolFree("w1")
 	w.signal(syscall.SIGTERM)
 	assert.Zero(t, w.wait(20*time.Second))
@@ -105,11 +106,12 @@ func TestOrphanedChild(t *testing.T) {
 
 // TestTakeover kills one of two workers: the other one records on.
 func TestTakeover(t *testing.T) {
+	t.Parallel()
 	page, p := recordertest.StartPage(t), startPool(t)
 	w := p.startWorker("w1")
-	id := p.enqueue(pageJob(page.URL+"/barcode?end=8", "talk.mp4", 2*time.Minute))
+	id := p.enqueue(pageJob(page.URL+"/barcode", "talk.mp4", 2*time.Minute))
 	p.awaitActive(id)
-	p.startWorker("w2")
+	other := p.startWorker("w2")
 	p.awaitElapsed(id, 4*time.Second)
 	w.killTree()
 	died := time.Now()
@@ -122,8 +124,10 @@ func TestTakeover(t *testing.T) {
 	assert.Less(t, took, leaseTTL+10*time.Second)
 	assert.Equal(t, 2, rec.Part)
 	p.look()
+	other.awaitFile(filepath.Join(p.spool("w2"), "*", "media-0.mp4"), settledMedia, 30*time.Second)
+	require.Zero(t, p.verb("stop", id).code)
 	rec = p.awaitStatus(id, recorder.StatusFailed, time.Minute) // for want of part 1, which w1's disk has
-	assert.Equal(t, recorder.EndSignal, rec.EndReason)
+	assert.Equal(t, recorder.EndStopped, rec.EndReason)
 	assert.Equal(t, recorder.CodeWorkerLost, rec.Error.Code)
 	assert.Equal(t, "talk.part2.mp4", rec.Files[0].Filename)
 	assert.Equal(t, recorder.FileDelivered, rec.Files[0].State)
@@ -146,6 +150,7 @@ func TestTakeover(t *testing.T) {
 // TestGrowingFile copies a file again and again while it grows: whatever moment
 // a SIGKILL comes at, what is there plays.
 func TestGrowingFile(t *testing.T) {
+	t.Parallel()
 	page, h := recordertest.StartPage(t), newHome(t)
 	c := h.startRecord(page.URL+"/barcode", "-o", h.path("out.mp4"), "--await-start")
 	media, began := h.path("spool", "*", "media-0.mp4"), time.Now()

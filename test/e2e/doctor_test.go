@@ -10,6 +10,7 @@ import (
 )
 
 func TestDoctor(t *testing.T) {
+	t.Parallel()
 	p := startPool(t)
 	type finding struct {
 		Name, Detail, Remedy string

@@ -295,6 +295,7 @@ func (e *egressStage) startEgressWorker(id string, slots int, more []string, arg
 // TestEgressBehindLiveKit drives a worker that stands in for LiveKit's egress
 // service, through the API of a livekit-server.
 func TestEgressBehindLiveKit(t *testing.T) {
+	t.Parallel()
 	port := hookPort(t)
 	e := startEgressStage(t, hookURL(port))
 	e.node = e.startNode(e.rooms, e.rooms.apiURL(), port)
@@ -350,6 +351,7 @@ func (e *egressStage) requireNoProcess(w ...*worker) {
 // TestEgressStandalone drives the same with no livekit-server before it: one SDK
 // asks a `tapedeck serve`, the other the worker's own door.
 func TestEgressStandalone(t *testing.T) {
+	t.Parallel()
 	e, port := startEgressStage(t), hookPort(t)
 	webhooks := []string{"TAPEDECK_WEBHOOKS_URLS=" + hookURL(port) + "?token=" + secret}
 	serve := e.start(append(append(e.redisEnv(), e.rooms.env()...), webhooks...), "serve", "--http", "127.0.0.1:0", "--log-level", "debug")

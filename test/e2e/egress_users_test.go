@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"tapedeck/recorder/recordertest"
 )
 
 // The users of LiveKit's API are real ones: its server SDK for Node in a process of
@@ -102,10 +104,7 @@ type nodeCall struct {
 // hookPort finds a free port: servers want a receiver's URL before it is up.
 func hookPort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
+	_, port, err := net.SplitHostPort(recordertest.FreeAddr(t))
 	require.NoError(t, err)
 	return port
 }

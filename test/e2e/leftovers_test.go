@@ -22,7 +22,7 @@ func TestNothingIsLeft(t *testing.T) {
 	out := h.path("out.mp4")
 	start := func(path string) *command {
 		t.Helper()
-		return h.start(nil, "record", "--log-format", "json", page.URL+path, "-o", out, "--await-start", "--reload-attempts", "0", "--start-timeout", "5s")
+		return h.start(nil, "record", "--log-format", "json", page.URL+path, "-o", out, "--await-start", "--reload-attempts", "0", "--start-timeout", "30s")
 	}
 	ways := []struct {
 		name string

@@ -18,10 +18,10 @@ import (
 // mostApart is how far a tile's picture and its sound may be apart.
 const mostApart = 80 * time.Millisecond
 
-// long asks for a minute of each layout: `make test-rooms`.
+// long asks for a minute of each recording: `make test-rooms`.
 func long() bool { return os.Getenv("TAPEDECK_LONG") != "" }
 
-func roomLength(short time.Duration) time.Duration {
+func lengthOf(short time.Duration) time.Duration {
 	if long() {
 		return time.Minute
 	}
@@ -83,7 +83,7 @@ func TestRoomLayouts(t *testing.T) {
 
 // shoot records a layout and gives what is wrong with its timing.
 func (h *home) shoot(s *roomServer, shot shot) (complaints []string) {
-	length := roomLength(shot.short)
+	length := lengthOf(shot.short)
 	args := append([]string{"--layout", shot.layout, "--duration", length.String()}, shot.args...)
 	take := h.recordRoom(s, "talk", "out.mp4", args...)
 	take.end(length+30*time.Second, recorder.EndMaxDuration, recorder.StatusLimitReached)
@@ -111,7 +111,9 @@ func (h *home) shoot(s *roomServer, shot shot) (complaints []string) {
 // judgeTile looks at one tile's pictures; what depends on the machine is a complaint.
 func judgeTile(t testing.TB, tile []recordertest.TileFrame, beeps []time.Duration, length time.Duration) (complaints []string) {
 	t.Helper()
-	assert.Empty(t, recordertest.StillSeconds(tile), "seconds without a change")
+	if still := recordertest.StillSeconds(tile); len(still) > 0 {
+		complaints = append(complaints, fmt.Sprintf("nothing changes in the seconds %v", still))
+	}
 	frames := recordertest.Frames(tile)
 	flashes := recordertest.FlashOnsets(frames)
 	require.NotEmpty(t, flashes)
@@ -136,7 +138,9 @@ func judgeTile(t testing.TB, tile []recordertest.TileFrame, beeps []time.Duratio
 	if settled := recordertest.CadenceOf(frames[first:], camLoop); settled.RepeatedShare() > most {
 		complaints = append(complaints, fmt.Sprintf("%v, from %v on", settled, from))
 	}
-	assert.Less(t, cadence.Unreadable, camRate, "all tiles are there in the first second")
+	if cadence.Unreadable >= camRate {
+		complaints = append(complaints, fmt.Sprintf("%d pictures show no tile: all are there in the first second", cadence.Unreadable))
+	}
 	return complaints
 }
 
@@ -172,7 +176,7 @@ func hearTones(t testing.TB, path string, tones []int) (complaints []string) {
 // recordAudioRoom records the layout without cameras: sound, and a wave that moves.
 func recordAudioRoom(t *testing.T, s *roomServer) {
 	h := newHome(t)
-	length := roomLength(5 * time.Second)
+	length := lengthOf(5 * time.Second)
 	take := h.recordRoom(s, "talk", "out.mp4", "--layout", "audio", "--duration", length.String())
 	take.end(length+30*time.Second, recorder.EndMaxDuration, recorder.StatusLimitReached)
 	take.requireWhole(time.Unix(0, take.rec.StartedAt).Add(length), time.Second/2)

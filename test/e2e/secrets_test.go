@@ -157,6 +157,7 @@ func files(t *testing.T, dir string, but ...string) string {
 
 // TestSecretsOfJobs runs jobs that hold every kind of secret, well and badly.
 func TestSecretsOfJobs(t *testing.T) {
+	t.Parallel()
 	page, ingest, p := recordertest.StartPage(t), recordertest.StartRTMP(t), startPool(t)
 	s3 := recordertest.StartS3(t)
 	require.NoError(t, p.client.Do(t.Context(), "ACL", "SETUSER", "deck", "on", ">pw-"+secret, "~*", "&*", "+@all").Err())
@@ -176,7 +177,7 @@ func TestSecretsOfJobs(t *testing.T) {
 	room := recorder.Job{
 		ID: "secretive",
 		Source: recorder.Source{
-			RoomName: "studio", CustomBaseURL: page.URL + "/markers?start=100&end=6000&key=" + secret + "-query#/room?key=" + secret + "-hash",
+			RoomName: "studio", CustomBaseURL: page.URL + "/markers?start=100&key=" + secret + "-query#/room?key=" + secret + "-hash",
 			Token: secret + "-token.of.page", LiveKitURL: "wss://user:" + secret + "-ws@livekit.example.com",
 		},
 		Files: []recorder.FileOutput{
@@ -205,6 +206,7 @@ func TestSecretsOfJobs(t *testing.T) {
 	// The entry and the commands are the work itself: they hold what it takes, and go with the job.
 	hidden.requireNone(t, "Redis while the job runs", p.dump(jobsKey, "{tapedeck}:commands:"))
 
+	require.Zero(t, p.verb("stop", id).code)
 	rec := p.awaitEnd(id, time.Minute)
 	assert.Equal(t, recorder.StatusFailed, rec.Status, "one of the uploads is refused")
 	for _, f := range rec.Files {
@@ -237,6 +239,7 @@ func TestSecretsOfJobs(t *testing.T) {
 // TestSecretsOfRecord gives secrets on the command line, where they are wiped,
 // and in the environment of AWS tools, which nobody inherits.
 func TestSecretsOfRecord(t *testing.T) {
+	t.Parallel()
 	page, s3, h := recordertest.StartPage(t), recordertest.StartS3(t), newHome(t)
 	c := h.start([]string{"AWS_ACCESS_KEY_ID=" + s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3.Secret, "AWS_REGION=us-east-1"},
 		"record", page.URL+"/markers?start=200&end=4000&token="+secret+"-page", "--await-start", "--json", "--log-level", "debug",
