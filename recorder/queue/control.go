@@ -88,6 +88,9 @@ func (q *Queue) Update(ctx context.Context, id string, u recorder.Update) error 
 	if !s.exists {
 		s.entry = e.id
 	}
+	if s.status == recorder.StatusEnding {
+		return recorder.Errorf(recorder.CodeConflict, "job %s is ending: nothing of it is recorded any more that could change", id)
+	}
 	fields := []any{fieldCommand, string(recorder.CommandUpdate)}
 	if len(u.AddStreamURLs) > 0 {
 		fields = append(fields, fieldAdd, compose(u.AddStreamURLs))
