@@ -117,7 +117,10 @@ func (d *delivery) run(ctx context.Context) {
 	}
 	j := d.journal()
 	if d.before.State == recorder.FileRefused && j.Placed == nil {
-		j.update(func(p *progress) { p.Backup, p.Why = false, "" }) // whoever mended it may have mended the first choice
+		j.update(func(p *progress) { p.Backup, p.Why, p.Aside = false, "", false }) // whoever mended it may have mended the first choice
+	}
+	if j.Aside {
+		d.takeAside()
 	}
 	info, err := os.Stat(d.media)
 	if errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0) {
@@ -172,6 +175,9 @@ func (d *delivery) until(ctx context.Context, j *journal) {
 		c := classOf(err)
 		tries[c]++
 		d.file.Error = d.scrub.Text(err.Error())
+		if d.stepAside(j, err) {
+			continue
+		}
 		if d.turns(j, c, tries[c], time.Since(began)) {
 			d.turn(ctx, j)
 			pause.Reset()
@@ -247,7 +253,7 @@ func (d *delivery) put(ctx context.Context, st store, j *journal) error {
 		}
 	}
 	o := &object{
-		path: d.media, name: name, contentType: contentType(d.media), overwrite: where.Overwrite,
+		path: d.media, name: name, contentType: contentType(d.media), overwrite: where.Overwrite, beside: d.rec.Orphan,
 		id: fmt.Sprintf("%s-%d", filepath.Base(d.task.Dir), d.i), journal: j,
 	}
 	var p placed
@@ -307,7 +313,7 @@ func (d *delivery) prepare(ctx context.Context, st store, j *journal) error {
 			pr.Digest = sums
 			return
 		}
-		*pr = progress{Digest: sums, Target: st.target(), Backup: pr.Backup, Why: pr.Why}
+		*pr = progress{Digest: sums, Target: st.target(), Backup: pr.Backup, Why: pr.Why, Aside: pr.Aside}
 	})
 	return nil
 }

@@ -40,6 +40,8 @@ type progress struct {
 	// Backup says that the own storage was given up, Why what it said.
 	Backup bool   `json:"backup,omitempty"`
 	Why    string `json:"why,omitempty"`
+	// Aside says that the upload URL was left to others, Why for what.
+	Aside bool `json:"aside,omitempty"`
 }
 
 // grown is what is known of parts that were sent before the file was whole.

@@ -44,11 +44,19 @@ func (p *putStore) has(context.Context, string) (bool, error) { return false, ni
 // and the server has been given Content-MD5 to check.
 func (p *putStore) put(ctx context.Context, o *object) (placed, error) {
 	signed := p.signature()
+	if o.beside && !signed.conditional {
+		if err := p.vacant(ctx); err != nil {
+			return placed{}, err
+		}
+	}
 	done, err := p.send(ctx, o, signed)
 	if refusal, ok := asRefusal(err); ok && refusal.code == "SignatureDoesNotMatch" && !signed.bare {
 		// Signed for other headers than ours: try without any of our own.
 		signed.bare = true
 		done, err = p.send(ctx, o, signed)
+	}
+	if refusal, ok := asRefusal(err); ok && o.beside && isOccupied(refusal) {
+		err = p.occupied("something lies there already")
 	}
 	return done, err
 }
@@ -57,14 +65,18 @@ func (p *putStore) put(ctx context.Context, o *object) (placed, error) {
 type signature struct {
 	bare  bool // send no header of our own
 	azure bool
+	// conditional says that it is for a server which knows If-None-Match.
+	conditional bool
 }
 
 func (p *putStore) signature() signature {
 	q := p.url.Query()
+	azure := q.Has("sig") && q.Has("sv")
 	return signature{
 		// Version 2 signs Content-MD5 and Content-Type, whether sent or not.
-		bare:  q.Has("Signature") && !q.Has("X-Amz-Signature") && !q.Has("X-Goog-Signature"),
-		azure: q.Has("sig") && q.Has("sv"),
+		bare:        q.Has("Signature") && !q.Has("X-Amz-Signature") && !q.Has("X-Goog-Signature"),
+		azure:       azure,
+		conditional: azure || q.Has("X-Amz-Signature") || q.Has("AWSAccessKeyId"),
 	}
 }
 
@@ -91,6 +103,9 @@ func (p *putStore) send(ctx context.Context, o *object, signed signature) (place
 	}
 	if signed.azure {
 		req.Header.Set("X-Ms-Blob-Type", "BlockBlob")
+	}
+	if o.beside {
+		req.Header.Set("If-None-Match", ifVacant)
 	}
 	resp, err := p.client.Do(req)
 	if err != nil {

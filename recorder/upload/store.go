@@ -18,6 +18,7 @@ type object struct {
 	contentType string
 	overwrite   bool
 	exact       bool    // no other name will do
+	beside      bool    // it has no right to its name any more, and replaces nothing
 	replaces    *digest // what must lie there, to be replaced; nil is anything
 	id          string  // of the entry and file, for temporary names
 	digest      digest
