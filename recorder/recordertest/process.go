@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -33,7 +34,8 @@ func (p Process) Alive() bool {
 
 // Processes lists the living processes whose environment or command line holds
 // the marker, with their descendants and everybody in their process groups:
-// Chrome's children overwrite their environment. The caller itself is left out.
+// Chrome's children overwrite their environment. The caller itself is left out, and who is
+// only in its group: that is everybody's whom the caller, or who started it, started so.
 func Processes(t testing.TB, marker string) []Process {
 	t.Helper()
 	all := allProcesses(t)
@@ -44,7 +46,7 @@ func Processes(t testing.TB, marker string) []Process {
 			groups[p.Group] = true
 		}
 	}
-	delete(groups, os.Getpid())
+	delete(groups, syscall.Getpgrp())
 	for grown := true; grown; {
 		grown = false
 		for _, p := range all {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ func TestBarcode(t *testing.T) {
 		t.Logf("%d frames, %.2f %% distinct, at most %d page frames apart, stats %+v", len(s.frames), 100*s.share(), s.gap, rec.Stats)
 		assert.Zero(t, s.unreadable)
 		assert.Zero(t, s.resets, "no counter goes back")
-		return append(timely(t, out, s, length), distinct(s)...)
+		return slices.Concat(timely(t, out, s, length), distinct(s), m.gaps(t, fps))
 	})
 }
 

@@ -93,7 +93,7 @@ func TestRoomChanges(t *testing.T) {
 		require.Len(t, rec.Files, 1, "one file")
 		m := probe(t, p.stored(rec.Files[0].Filename))
 		m.requireWhole(t, 30)
-		return watchChanges(t, m.path, time.Unix(0, rec.StartedAt), changes)
+		return append(watchChanges(t, m.path, time.Unix(0, rec.StartedAt), changes), m.gaps(t, 30)...)
 	})
 }
 

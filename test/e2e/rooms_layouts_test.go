@@ -88,7 +88,7 @@ func (h *home) shoot(s *roomServer, shot shot) (complaints []string) {
 	take := h.recordRoom(s, "talk", "out.mp4", args...)
 	take.end(length+30*time.Second, recorder.EndMaxDuration, recorder.StatusLimitReached)
 	take.requireWhole(time.Unix(0, take.rec.StartedAt).Add(length), time.Second/2)
-	complaints = hearTones(h.t, take.path, shot.tones)
+	complaints = append(hearTones(h.t, take.path, shot.tones), probePartial(h.t, take.path).gaps(h.t, 30)...)
 
 	beeps := recordertest.BeepOnsetsAmongTones(h.t, take.path)
 	require.NotEmpty(h.t, beeps)

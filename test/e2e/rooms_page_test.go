@@ -142,7 +142,7 @@ func (p *pool) recordSDKPage(s *roomServer, web *templateServer) recordertest.Co
 	require.Positive(t, turned, "the layout changes")
 	assert.InDelta(&late, changed.Sub(began), turned, float64(time.Second), "the layout changes at once")
 	t.Logf("the layout was changed at %v and seen changed at %v", changed.Sub(began), turned)
-	return late
+	return append(late, m.gaps(t, 30)...)
 }
 
 // nosyPage tells its server everything a page can find out, and starts.

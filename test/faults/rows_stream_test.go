@@ -53,8 +53,10 @@ func streamRows() []row {
 			},
 			play: ingest(func(s *stage, _ *recordertest.RTMP, _ *link) {
 				s.at(2 * breakAt)
+				s.awaitPart(s.w1)
+				lost := time.Since(s.began)
 				s.w1.lose()
-				s.stopAt(2*breakAt + 16*time.Second)
+				s.stopAt(lost + 16*time.Second)
 				s.judgeStream(0)
 			}),
 		},

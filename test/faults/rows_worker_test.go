@@ -34,8 +34,10 @@ func workerRows() []row {
 			set: func(s *stage) { s.dense(denseRate) },
 			play: func(s *stage) {
 				s.at(2 * breakAt)
+				s.awaitPart(s.w1)
+				lost := time.Since(s.began)
 				s.w1.lose()
-				s.stopAt(2*breakAt + 14*time.Second)
+				s.stopAt(lost + 14*time.Second)
 			},
 		},
 		{name: "the node restarts", lost: true, done: "kill -9 of all it runs, started again 15 s later with its disk", play: func(s *stage) {
@@ -116,6 +118,16 @@ func (s *stage) awaitUpload(n *node, limit time.Duration) {
 			}
 		}
 		require.True(s, time.Now().Before(deadline), "something is uploaded: %v", lastRequests(n.faults))
+	}
+}
+
+// awaitPart waits until a part of the recording is in the storage: what a lost disk costs
+// is judged by what came after it.
+func (s *stage) awaitPart(n *node) {
+	s.Helper()
+	part := func(r recordertest.S3Request) bool { return r.Method == http.MethodPut && r.Query.Has("partNumber") }
+	for deadline := time.Now().Add(60 * time.Second); n.faults.Count(part) == 0; time.Sleep(50 * time.Millisecond) {
+		require.True(s, time.Now().Before(deadline), "a part is uploaded: %v", lastRequests(n.faults))
 	}
 }
 
