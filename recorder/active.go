@@ -44,6 +44,9 @@ func (l *life) active(ctx context.Context) {
 		case err := <-l.piped:
 			l.piped <- err
 			l.pipelineEnded(ctx, err, page)
+		case on := <-l.pauses:
+			l.pause(on)
+			l.progress()
 		case u := <-updates:
 			updates = nil
 			l.learn(u)
@@ -226,7 +229,7 @@ func (l *life) learn(u Update) {
 	l.scrubber.Store(&scrub)
 }
 
-// update changes streams and layout, and gives what the recording's own goroutine
+// update changes streams and layout (pauses have a way of their own), and gives what the recording's own goroutine
 // is to note of it. A refusal is logged and seen in the recording's state; it
 // never ends the recording.
 func (l *life) update(ctx context.Context, u Update) (account func()) {
@@ -237,9 +240,6 @@ func (l *life) update(ctx context.Context, u Update) (account func()) {
 		} else {
 			account = func() { l.rec.Layout = u.Layout }
 		}
-	}
-	if u.Pause != nil {
-		account = both(account, l.pause(*u.Pause))
 	}
 	for _, name := range u.RemoveStreamURLs {
 		id := streamID(name)

@@ -113,9 +113,6 @@ func (o *orders) listen(lease Lease, s *slot, over <-chan struct{}) {
 func withoutTakenBack(waiting []Update, later Update) []Update {
 	for i := range waiting {
 		u := &waiting[i]
-		if later.Pause != nil {
-			u.Pause = nil
-		}
 		for _, name := range later.RemoveStreamURLs {
 			u.AddStreamURLs = withoutStream(slices.Clone(u.AddStreamURLs), streamID(name))
 		}

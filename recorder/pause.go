@@ -8,26 +8,22 @@ import (
 	"go.uber.org/zap"
 )
 
-// pause leaves out what follows, or goes on, and gives what the recording's own
-// goroutine is to note of it. Asking for what is already so changes nothing.
-func (l *life) pause(on bool) (account func()) {
+// pause leaves out what follows, or goes on. Asking for what is already so changes nothing.
+func (l *life) pause(on bool) {
 	p, ok := l.pipeline.(Pauser)
 	if !ok {
 		l.Log.Warn("this pipeline cannot be paused")
-		return func() {}
+		return
 	}
 	p.Pause(on)
-	at := l.Now().UnixNano()
-	return func() {
-		if on == l.rec.Paused() {
-			return
-		}
-		l.Log.Info("pause", zap.Bool("paused", on))
-		if on {
-			l.rec.Pauses = append(l.rec.Pauses, Span{Start: at})
-		} else {
-			l.rec.Pauses[len(l.rec.Pauses)-1].End = at
-		}
+	if on == l.rec.Paused() {
+		return
+	}
+	l.Log.Info("pause", zap.Bool("paused", on))
+	if at := l.Now().UnixNano(); on {
+		l.rec.Pauses = append(l.rec.Pauses, Span{Start: at})
+	} else {
+		l.rec.Pauses[len(l.rec.Pauses)-1].End = at
 	}
 }
 
@@ -103,11 +99,4 @@ func (r Recording) pausedIn(from, to int64) (sum int64) {
 		sum += max(0, min(end, to)-max(p.Start, from))
 	}
 	return sum
-}
-
-func both(a, b func()) func() {
-	return func() {
-		a()
-		b()
-	}
 }

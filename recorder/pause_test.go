@@ -1,6 +1,7 @@
 package recorder_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,6 +67,44 @@ func TestPauseOverParts(t *testing.T) {
 		require.Greater(t, s.last().Pauses[1].End, int64(3))
 		s.session.Log(recorder.MarkerEnd)
 		require.Equal(t, recorder.EndSignal, s.end().EndReason)
+	})
+}
+
+// A pause that was asked for before the first frame leaves that one out, too.
+func TestPauseBeforeTheFirstFrame(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.start(t.TempDir())
+		synctest.Wait()
+		s.pipeline.OnBegin = func(context.Context) error {
+			assert.Equal(t, []string{"pause"}, s.pipeline.Calls())
+			return nil
+		}
+		s.send(pauseCommand(true))
+		s.session.Log(recorder.MarkerStart)
+		<-s.pipeline.Begun()
+		synctest.Wait()
+		require.Len(t, s.last().Pauses, 1)
+		s.session.Log(recorder.MarkerEnd)
+		s.end()
+	})
+}
+
+// A pause waits for no server that hangs, and what is paused does not stand still.
+func TestPauseBesideASlowRemoval(t *testing.T) {
+	onStage(t, func(s *stage) {
+		s.begin()
+		s.pipeline.OnRemove = func(ctx context.Context, _ string) error {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}
+		update := pauseCommand(true)
+		update.Update.RemoveStreamURLs = []string{streamURL}
+		s.send(update)
+		assert.True(t, s.last().Paused())
+		time.Sleep(30 * time.Second)
+		assert.Equal(t, recorder.StatusActive, s.last().Status, s.last().Error)
+		s.session.Log(recorder.MarkerEnd)
+		s.end()
 	})
 }
 

@@ -51,7 +51,7 @@ func (r *Recorder) Run(ctx context.Context, task Task, commands <-chan Command, 
 	l := &life{
 		Recorder: r, began: r.Now(), met: make(chan Incident, MostIncidents), task: task, job: task.Job, rec: task.Recording.Clone(),
 		cancel: cancel, report: report,
-		removed: map[string]bool{}, updates: make(chan Update), hurry: make(chan struct{}),
+		removed: map[string]bool{}, updates: make(chan Update), pauses: make(chan bool), hurry: make(chan struct{}),
 	}
 	scrub := task.Scrubber()
 	l.scrubber.Store(&scrub)
@@ -84,6 +84,7 @@ type life struct {
 	added    []string        // stream URLs that updates brought
 	removed  map[string]bool // ids of the streams that updates took away
 	updates  chan Update     // from command to active
+	pauses   chan bool       // from command to start and active
 	hurry    chan struct{}   // closed by command
 
 	scrubber  atomic.Pointer[Scrubber]
@@ -106,9 +107,11 @@ func (l *life) Now() time.Time { return l.began.Add(l.elapsed()) }
 func (l *life) elapsed() time.Duration { return l.Recorder.Now().Sub(l.began) }
 
 // command turns commands into a cancel or an update, so that a stop reaches a
-// recording in every phase. Updates wait until the recording is active.
+// recording in every phase. Updates wait until the recording is active, and for each other; a
+// pause does not, but for the pipeline.
 func (l *life) command(ctx context.Context, commands <-chan Command, done <-chan struct{}) {
 	var waiting []Update
+	var pausing *bool
 	stopped, hurried := false, false
 	stop := func(s Stop) {
 		if (s.Now || stopped) && !hurried {
@@ -118,12 +121,38 @@ func (l *life) command(ctx context.Context, commands <-chan Command, done <-chan
 		stopped = true
 		l.cancel(s)
 	}
+	take := func(c Command, ok bool) {
+		switch {
+		case !ok:
+			commands = nil
+		case c.Kind == CommandUpdate:
+			if c.Update.Pause != nil {
+				pausing = c.Update.Pause
+			}
+			waiting = append(withoutTakenBack(waiting, c.Update), c.Update)
+		case c.Kind == CommandStop:
+			stop(Stop{Reason: cmp.Or(c.Reason, EndStopped), Now: c.Now})
+		default:
+			l.Log.Warn("an unknown command is ignored", zap.String("command", string(c.Kind)))
+		}
+	}
 	ctxDone := ctx.Done()
 	for {
+		select { // all there are first: what one takes back is not done for a moment
+		case c, ok := <-commands:
+			take(c, ok)
+			continue
+		default:
+		}
 		var updates chan<- Update
 		var next Update
 		if len(waiting) > 0 {
 			updates, next = l.updates, waiting[0]
+		}
+		var pauses chan<- bool
+		on := false
+		if pausing != nil {
+			pauses, on = l.pauses, *pausing
 		}
 		select {
 		case <-done:
@@ -135,17 +164,10 @@ func (l *life) command(ctx context.Context, commands <-chan Command, done <-chan
 			}
 		case updates <- next:
 			waiting = waiting[1:]
+		case pauses <- on:
+			pausing = nil
 		case c, ok := <-commands:
-			switch {
-			case !ok:
-				commands = nil
-			case c.Kind == CommandUpdate:
-				waiting = append(withoutTakenBack(waiting, c.Update), c.Update)
-			case c.Kind == CommandStop:
-				stop(Stop{Reason: cmp.Or(c.Reason, EndStopped), Now: c.Now})
-			default:
-				l.Log.Warn("an unknown command is ignored", zap.String("command", string(c.Kind)))
-			}
+			take(c, ok)
 		}
 	}
 }
@@ -244,39 +266,49 @@ func (l *life) stream(url string) Output {
 	return Output{ID: StreamID(url), Kind: KindStream, URL: ResolveStreamURL(url), GiveUp: l.job.streamTimeout()}
 }
 
-// start loads the page until it is ready, then lets the pipeline begin.
+// start loads the page until it is ready, then lets the pipeline begin: paused, where that was asked
+// for meanwhile.
 func (l *life) start(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	begun, watched := make(chan error, 1), make(chan struct{})
-	go func() {
-		defer close(watched)
-		err := l.awaitRoom(ctx)
-		if err == nil {
-			err = l.load(ctx)
-		}
-		if err == nil {
-			err = l.begin(ctx)
-		}
-		begun <- err
-	}()
-	select {
-	case err := <-begun:
-		if err != nil {
+	err := l.whilePiped(stop, func() error {
+		if err := l.awaitRoom(ctx); err != nil {
 			return err
 		}
+		return l.load(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case on := <-l.pauses:
+		l.pause(on)
+	default:
+	}
+	if err := l.whilePiped(stop, func() error { return l.begin(ctx) }); err != nil {
+		return err
+	}
+	l.rec.Status, l.rec.StartedAt = StatusActive, l.Now().UnixNano()
+	l.tell()
+	return nil
+}
+
+// whilePiped does something of which nothing comes when the pipeline ends: stop ends it then.
+func (l *life) whilePiped(stop context.CancelCauseFunc, do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	select {
+	case err := <-done:
+		return err
 	case err := <-l.piped:
 		l.piped <- err
 		if err == nil {
 			err = errEndedByItself()
 		}
 		stop(err)
-		<-watched
+		<-done
 		return AsError(err, CodePipeline)
 	}
-	l.rec.Status, l.rec.StartedAt = StatusActive, l.Now().UnixNano()
-	l.tell()
-	return nil
 }
 
 func errEndedByItself() error {
