@@ -27,15 +27,19 @@ const completionTries = 4
 // be completed once. If the lost worker is faster, its object is what is found.
 func (s *Spool) Rescue(ctx context.Context, job recorder.Job, rec recorder.Recording, notes map[string]string) (recorder.Recording, []string) {
 	rec = rec.Clone()
+	lost := rec.Clone() // which nobody changes: manifests name what was before, while that is rescued
 	var files sync.WaitGroup
 	for p := range rec.Earlier {
 		e := &rec.Earlier[p]
 		of := rec
 		of.Part, of.Worker, of.Files = e.Part, e.Worker, e.Files
 		of.StartedAt, of.EndedAt, of.EndReason = e.StartedAt, e.EndedAt, e.EndReason
+		of.Earlier = lost.Earlier[:p]
 		s.rescueFiles(ctx, &files, job, of, notes)
 	}
-	s.rescueFiles(ctx, &files, job, rec, notes)
+	last := rec
+	last.Earlier = lost.Earlier
+	s.rescueFiles(ctx, &files, job, last, notes)
 	files.Wait()
 	return s.rescueSeries(ctx, job, rec)
 }

@@ -48,13 +48,13 @@ func TestRescue(t *testing.T) {
 		blind     bool    // with keys that may not list parts
 	}{
 		"before the first part":        {fragments: 1, says: "nothing of it had been uploaded"},
-		"in the middle":                {fragments: 12, seconds: 9},
-		"in the middle, blind":         {fragments: 12, seconds: 9, blind: true},
+		"in the middle":                {fragments: 14, seconds: 11},
+		"in the middle, blind":         {fragments: 14, seconds: 11, blind: true},
 		"before the header":            {hang: isHeader, seconds: filmSeconds - 1},
 		"before the completion":        {hang: isCompletion, whole: true},
 		"before the completion, blind": {hang: isCompletion, whole: true, blind: true},
 		"after the completion":         {hang: isManifest, whole: true},
-		"with a hole in the tail":      {hang: isPart8, seconds: 14},
+		"with a hole in the tail":      {hang: isTail, seconds: 11},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := recordertest.StartS3Proxy(t, s.Endpoint)
@@ -102,12 +102,41 @@ func TestRescue(t *testing.T) {
 	}
 }
 
+// Files of two parts were under way when the worker vanished: they are completed side by
+// side, and each manifest names the parts before its own.
+func TestRescueOfTwoParts(t *testing.T) {
+	s := recordertest.StartS3(t)
+	f := shot(t)
+	part := func(name string) (*take, recorder.Job) {
+		p := recordertest.StartS3Proxy(t, s.Endpoint)
+		job := toS3(through(s, p))
+		job.Files[0].Filepath = name
+		k := growing(t).roll(job, f)
+		k.lose(p, 8, nil)
+		return k, job
+	}
+	first, job := part("talks/talk.mp4")
+	second, later := part("talks/talk.part2.mp4")
+	notes := first.notes()
+	for name, text := range second.notes() {
+		notes["2"+strings.TrimPrefix(name, "1")] = strings.ReplaceAll(text, later.Files[0].S3.Endpoint, job.Files[0].S3.Endpoint)
+	}
+	rec := lost(second)
+	rec.Part, rec.Earlier = 2, []recorder.Part{{Part: 1, Worker: "worker-a", Files: lost(first).Files}}
+	rescued, _ := newDeck(t, upload.Options{}).Rescue(t.Context(), job, rec, notes)
+	require.Equal(t, recorder.FileDelivered, rescued.Files[0].State, rescued.Files[0].Error)
+	require.Equal(t, recorder.FileDelivered, rescued.Earlier[0].Files[0].State)
+	require.NotContains(t, string(s.Get("talks/talk.mp4.json")), "earlier_parts")
+	require.Contains(t, string(s.Get("talks/talk.part2.mp4.json")), "earlier_parts")
+}
+
 func isHeader(r *http.Request) bool {
 	return r.Method == http.MethodPut && r.URL.Query().Get("partNumber") == "1"
 }
 
-func isPart8(r *http.Request) bool {
-	return r.Method == http.MethodPut && r.URL.Query().Get("partNumber") == "8"
+// isTail is of the first part that is not sent before the end.
+func isTail(r *http.Request) bool {
+	return r.Method == http.MethodPut && r.URL.Query().Get("partNumber") == "4"
 }
 
 func isCompletion(r *http.Request) bool {
