@@ -185,8 +185,8 @@ func (t *tenure) takeUp(pieces []*piece, slot, goesOn bool) {
 		t.earlier = overlay(t.earlier, p.rec.part())
 	}
 	state.Earlier = cloneParts(t.earlier)
+	t.keep(earlier...)
 	t.mu.Unlock()
-	t.pieces = earlier
 	for _, p := range earlier {
 		t.deliverBeside(p)
 	}

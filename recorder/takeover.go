@@ -92,7 +92,7 @@ func (t *tenure) predecessor() string {
 	return ""
 }
 
-// here reports whether a part is in this worker's spool.
+// here reports whether a part is in this worker's spool. The caller holds mu.
 func (t *tenure) here(part int) bool {
 	for _, p := range t.pieces {
 		if p.part == part {
@@ -173,6 +173,8 @@ func (t *tenure) finishLost(rec Recording) {
 // last part come on the channel: to be gone on in or, when the job is concluded, ended.
 func (t *tenure) rescueBeside(rec Recording, concluded bool) <-chan []string {
 	playlists := make(chan []string, 1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	lost := slices.DeleteFunc(cloneParts(rec.Earlier), func(p Part) bool { return p.settled() || t.here(p.Part) })
 	if len(lost) == 0 {
 		return playlists

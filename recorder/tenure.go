@@ -24,13 +24,13 @@ type tenure struct {
 	run     context.Context //nolint:containedctx // done with a Stop: nothing is recorded any more
 	handed  bool            // a lost worker's playlists were handed to the next part
 	unbegun int             // starts in a row of which nothing came
-	pieces  []*piece        // earlier parts that are in this worker's spool
 
 	beside sync.WaitGroup // deliveries and rescues of earlier parts
 	counts tallied
 
-	mu      sync.Mutex
-	current Recording // of the part that records, as it last told
+	mu      sync.Mutex // guards what follows
+	pieces  []*piece   // earlier parts that are in this worker's spool; only the goroutine of record adds to them
+	current Recording  // of the part that records, as it last told
 	earlier []Part
 	streams []StreamResult // of earlier parts
 	gaps    []gap
@@ -47,7 +47,7 @@ type gap struct {
 type piece struct {
 	entry SpoolEntry // nil when there is none
 	rec   Recording
-	part  int      // once it is delivered beside, when rec is the delivery's
+	part  int      // once it is an earlier one, when rec is the delivery's
 	lists []string // texts of its playlists for the next part, "" for none
 	// hold, where it is not nil, gets whether the next part goes on in the playlists.
 	hold chan bool
@@ -187,11 +187,20 @@ func (t *tenure) setAside(p *piece) (next Recording) {
 	t.streams = goingOn(t.streams, p.rec.Streams)
 	t.gaps = append(t.gaps, gap{incident.Reason, incident.At, part.Part})
 	next.Earlier = cloneParts(t.earlier)
+	t.keep(p)
 	t.mu.Unlock()
 	t.save(p.entry, p.rec, t.log)
-	t.pieces = append(t.pieces, p)
 	t.deliverBeside(p)
 	return next
+}
+
+// keep notes that earlier parts are in this worker's spool: they are not for a rescue. The caller
+// holds mu.
+func (t *tenure) keep(pieces ...*piece) {
+	for _, p := range pieces {
+		p.part = p.rec.Part
+	}
+	t.pieces = append(t.pieces, pieces...)
 }
 
 func errorOf(rec Recording) error {

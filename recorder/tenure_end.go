@@ -12,7 +12,6 @@ import (
 // deliverBeside delivers an earlier part while the next one records. Where that one may go on in the
 // playlists, it waits until this is known: they are the next one's then, and ended otherwise.
 func (t *tenure) deliverBeside(p *piece) {
-	p.part = p.rec.Part
 	if slices.ContainsFunc(p.lists, func(text string) bool { return text != "" }) {
 		p.hold = make(chan bool, 1)
 	}
