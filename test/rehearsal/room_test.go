@@ -238,7 +238,7 @@ func TestMuteUnmuteUnpublishLeave(t *testing.T) {
 	server, studio := startServer(t), theStudio()
 	l := listen(t, server, "stage")
 	p := join(t, server, "ada")
-	camera := must(t)(p.PublishCamera(pictures(t, studio, rehearsal.Presenter("Ada", 0), recorder.ClipVP8)))
+	camera := must(t)(p.PublishCamera(pictures(t, studio, rehearsal.Measuring(), recorder.ClipVP8)))
 	screen := must(t)(p.PublishScreen(pictures(t, studio, rehearsal.Screen("Figures"), recorder.ClipH264)))
 	heardCamera, heardScreen := l.track("ada camera"), l.track("ada screen")
 	assert.Equal(t, livekit.TrackSource_SCREEN_SHARE, heardScreen.publication.Source())
@@ -270,7 +270,7 @@ func TestMuteUnmuteUnpublishLeave(t *testing.T) {
 	require.NoError(t, screen.Unpublish())
 	l.await(5*time.Second, "the screen ends", func() bool { return heardScreen.ended })
 	assert.Error(t, screen.Unpublish(), "it is gone")
-	again := must(t)(p.PublishScreen(pictures(t, studio, rehearsal.Screen("Figures"), recorder.ClipVP8)))
+	again := must(t)(p.PublishScreen(pictures(t, studio, rehearsal.Screen("Figures"), recorder.ClipH264)))
 	l.await(10*time.Second, "another screen", func() bool {
 		h := l.tracks["ada screen"]
 		return h != heardScreen && len(h.frames) > framerate
@@ -284,7 +284,7 @@ func TestMuteUnmuteUnpublishLeave(t *testing.T) {
 	p.Leave()
 	p.Leave()
 	l.await(5*time.Second, "she is gone", func() bool { return l.gone["ada"] })
-	_, err := p.PublishScreen(pictures(t, studio, rehearsal.Screen("Figures"), recorder.ClipVP8))
+	_, err := p.PublishScreen(pictures(t, studio, rehearsal.Screen("Figures"), recorder.ClipH264))
 	assert.Error(t, err)
 }
 
@@ -324,7 +324,7 @@ func TestPublishersOutliveARestartOfTheServer(t *testing.T) {
 	t.Parallel()
 	server, studio := startServer(t), theStudio()
 	p := join(t, server, "ada")
-	camera := must(t)(p.PublishCamera(pictures(t, studio, rehearsal.Presenter("Ada", 0), recorder.ClipVP8)))
+	camera := must(t)(p.PublishCamera(pictures(t, studio, rehearsal.Measuring(), recorder.ClipVP8)))
 	microphone := must(t)(p.PublishMicrophone(sound(t, studio, rehearsal.Tone(440))))
 	before := camera.ID()
 	microphone.Mute()
@@ -387,7 +387,7 @@ func TestGoneWhenTheRoomIsDeleted(t *testing.T) {
 // Nothing is left of publishers and server: no goroutine, no process, no file.
 func TestNothingIsLeftOfARoom(t *testing.T) {
 	studio := theStudio()
-	camera, tone := pictures(t, studio, rehearsal.Presenter("Ada", 0), recorder.ClipVP8), sound(t, studio, rehearsal.Tone(440))
+	camera, tone := pictures(t, studio, rehearsal.Measuring(), recorder.ClipVP8), sound(t, studio, rehearsal.Tone(440))
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	server, err := rehearsal.StartServer(t.Context(), rehearsal.ServerOptions{})
