@@ -36,6 +36,10 @@ func TestMain(m *testing.M) {
 	case len(os.Args) > 3 && os.Args[1] == "parent":
 		parent(os.Args[2:])
 	default:
+		// A second at the end of each child, for races that are reported late.
+		if err := os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")); err != nil {
+			panic(err)
+		}
 		os.Exit(m.Run())
 	}
 }
@@ -52,6 +56,9 @@ func play(what string) error {
 	case "deaf": // reads nothing and takes no hint
 		time.Sleep(time.Hour)
 	case "mute":
+		return fmt.Errorf("cannot open shared object file")
+	case "hurried": // is gone before anybody could tell it anything
+		os.Stdin.Close()
 		return fmt.Errorf("cannot open shared object file")
 	case "burst": // dies in the middle of a report
 		if _, err := io.WriteString(report, `{"recording": {"id": "job1", "sta`); err != nil {
@@ -451,6 +458,13 @@ func TestChildrenThatNeverRecord(t *testing.T) {
 			assert.NotContains(t, s.log(), "5ecret")
 		})
 	}
+	t.Run("gone before it has its task", func(t *testing.T) {
+		s := start(t, "hurried", func(r *child.Runner) {
+			r.Settings = json.RawMessage(`"` + strings.Repeat("x", 1<<20) + `"`) // more than a pipe holds
+		})
+		died(t, s.end(), "exit status 1")
+		assert.NotContains(t, s.log(), "5ecret")
+	})
 	t.Run("deaf", func(t *testing.T) {
 		s := start(t, "deaf", quick(100*time.Millisecond))
 		s.cancel(nil)

@@ -186,4 +186,4 @@ func TestLogIsBounded(t *testing.T) {
 
 var chatterWords = strings.Repeat("and so on ", 100)
 
-const chatterLines = 24_000 // of a kilobyte
+const chatterLines = 16_000 // of a kilobyte: two cuts

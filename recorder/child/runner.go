@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -172,10 +171,9 @@ func (r *Runner) start(task recorder.Task) (*process, error) {
 	go p.keepLog(filepath.Join(task.Dir, LogName))
 	task.Job = withoutStorage(task.Job)
 	if err := p.send(hello{Task: task, Settings: r.Settings}); err != nil {
+		// It has ended, and how says more than this, or it never reads.
+		p.log.Warn("the recording's process did not take its task", zap.Error(err))
 		p.kill()
-		<-p.exited
-		<-p.logged
-		return nil, errors.Join(fmt.Errorf("hand over the task: %w", err), p.stdin.Close(), p.report.Close())
 	}
 	return p, nil
 }
