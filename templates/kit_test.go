@@ -1,6 +1,7 @@
 package templates_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"image"
@@ -159,13 +160,23 @@ func (r *rooms) change(t *testing.T, room, identity, layout string) {
 // picture takes what the page shows.
 func (v *viewer) picture() image.Image {
 	v.t.Helper()
+	return v.decode(v.shot())
+}
+
+// shot takes what the page shows, as PNG.
+func (v *viewer) shot() []byte {
+	v.t.Helper()
 	path := v.Diagnose(within(v.t, patience)).Screenshot
 	require.NotEmpty(v.t, path, "no picture of the page")
-	file, err := os.Open(path)
-	require.NoError(v.t, err)
-	defer file.Close()
 	defer func() { _ = os.Remove(path) }()
-	picture, err := png.Decode(file)
+	data, err := os.ReadFile(path)
+	require.NoError(v.t, err)
+	return data
+}
+
+func (v *viewer) decode(shot []byte) image.Image {
+	v.t.Helper()
+	picture, err := png.Decode(bytes.NewReader(shot))
 	require.NoError(v.t, err)
 	return picture
 }
@@ -185,15 +196,17 @@ func (v *viewer) console() []string {
 // took. fault says what is wrong with a picture.
 func (v *viewer) await(fault func(image.Image) string) time.Duration {
 	v.t.Helper()
-	began := time.Now()
-	for {
-		picture := v.picture()
-		wrong := fault(picture)
-		if wrong == "" {
-			return time.Since(began)
+	began, wrong := time.Now(), "there is no picture"
+	for last := []byte(nil); ; {
+		shot := v.shot()
+		if !bytes.Equal(shot, last) { // looking at it takes long with the race detector
+			last = shot
+			if wrong = fault(v.decode(shot)); wrong == "" {
+				return time.Since(began)
+			}
 		}
 		if time.Since(began) > 10*time.Second {
-			v.t.Fatalf("%s; the page is in %s", wrong, keep(v.t, picture))
+			v.t.Fatalf("%s; the page is in %s", wrong, keep(v.t, v.decode(shot)))
 		}
 	}
 }
@@ -235,7 +248,7 @@ type plain struct {
 func (e plain) EncodePictures(ctx context.Context, c recorder.PictureClip) ([]recorder.ClipSample, error) {
 	// Real cameras send a key frame when asked for one; of a clip, somebody has to wait for the next.
 	c.KeyEvery = 2
-	c.Draw = func(_ int, i420 []byte) {
+	c.Draw = drawnOnce(func(_ int, i420 []byte) {
 		pixels := c.Width * c.Height
 		r, g, b := float64(e.R)/255, float64(e.G)/255, float64(e.B)/255
 		y := 16 + 65.481*r + 128.553*g + 24.966*b
@@ -250,7 +263,7 @@ func (e plain) EncodePictures(ctx context.Context, c recorder.PictureClip) ([]re
 				i420[i] = byte(v)
 			}
 		}
-	}
+	})
 	return e.ClipEncoder.EncodePictures(ctx, c)
 }
 
