@@ -219,6 +219,9 @@ func (w *wreck) found(ctx context.Context, st *s3Store) (salvaged, error) {
 	if !head.there || head.modified.Before(time.Unix(0, w.note.StartedAt).Add(-skew)) {
 		return salvaged{}, faultf(final, "its upload was removed from the storage")
 	}
+	if !w.couldBe(head.size) {
+		return salvaged{}, faultf(final, "its upload was removed from the storage, and what has the name is another's")
+	}
 	got := salvaged{size: head.size, found: true}
 	if f := w.note.Final; f != nil && f.Size == head.size {
 		got.whole = strings.EqualFold(f.ETag, head.etag) || !isMD5(strings.SplitN(head.etag, "-", 2)[0])
@@ -230,6 +233,25 @@ func (w *wreck) found(ctx context.Context, st *s3Store) (salvaged, error) {
 		got.media = max(got.media, time.Duration(w.parts[n].Media))
 	}
 	return got, nil
+}
+
+// couldBe reports whether the upload can have become an object of that size: what was
+// announced, or the first of its parts.
+func (w *wreck) couldBe(size int64) bool {
+	if f := w.note.Final; f != nil && f.Size == size {
+		return true
+	}
+	if w.note.PartSize > 0 && size > 0 {
+		if at, full := partSpan(w.note.PartSize, partCount(w.note.PartSize, size)); at+full == size {
+			return true
+		}
+	}
+	for n, sum := 1, int64(0); w.parts[n].Size > 0 && sum < size; n++ {
+		if sum += w.parts[n].Size; sum == size {
+			return true
+		}
+	}
+	return false
 }
 
 // delivered fills the result.

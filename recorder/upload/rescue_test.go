@@ -273,6 +273,7 @@ func TestRescueOfNothing(t *testing.T) {
 	mine["1/file-0"] = strings.ReplaceAll(mine["1/file-0"], `"upload_id":"`, `"upload_id":"0`)
 	require.Contains(t, rescue(t, k, job, mine).Error, "removed from the storage")
 	s.Put("talks/talk.mp4", []byte("theirs"))
+	require.Contains(t, rescue(t, k, job, mine).Error, "another's")
 	require.Contains(t, rescue(t, k, job, notes).Error, "object of that name exists")
 	require.Equal(t, "theirs", string(s.Get("talks/talk.mp4")))
 	require.Equal(t, 1, s.Uploads(), "what was uploaded stays for whoever mends it")
