@@ -144,6 +144,15 @@ func (r Recording) next() Recording {
 	return r
 }
 
+// cutAt is when a recording was cut off that waits for its next part: who tried to begin that one
+// and could not has made the loss no younger.
+func (r Recording) cutAt() int64 {
+	if n := len(r.Incidents); n > 0 && r.StartedAt == 0 && len(r.Earlier) > 0 {
+		return r.Incidents[n-1].At
+	}
+	return r.UpdatedAt
+}
+
 // Began is when the first frame of the job was, whatever its part; 0 for not yet.
 func (r Recording) Began() int64 {
 	if len(r.Earlier) > 0 {

@@ -104,7 +104,7 @@ func (t *tenure) here(part int) bool {
 
 // notResumed says why a recording that was cut off is not gone on with; "" when it is.
 func (t *tenure) notResumed(rec Recording) string {
-	age := t.Now().Sub(time.Unix(0, rec.UpdatedAt))
+	age := t.Now().Sub(time.Unix(0, rec.cutAt()))
 	switch {
 	case t.job.OnWorkerLoss == LossEnd:
 		return "the job says so (on_worker_loss)"

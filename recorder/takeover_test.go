@@ -225,6 +225,59 @@ func TestTakeoverByAnUnfitWorker(t *testing.T) {
 	})
 }
 
+// Who takes a lost job over and cannot even begin leaves what it learned to the next one: which part was
+// whose, what is rescued of it, and how old the loss is.
+func TestTakeoverThatDoesNotBegin(t *testing.T) {
+	for name, refuse := range map[string]func(y *yard){
+		"no room in the spool": func(y *yard) { y.spool.CreateErr = errors.New("no space left on device") },
+		"no display": func(y *yard) {
+			y.runner.Play = func(ctx context.Context, task recorder.Task, _ <-chan recorder.Command, _ func(recorder.Recording)) recorder.Recording {
+				return fails(recorder.CodeUnavailable, recorder.EndSessionDied)(ctx, task, nil, func(recorder.Recording) {}) // a child that does not start
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inYard(t, func(y *yard) {
+				asked := y.rescues(2 * time.Second)
+				tally := y.tally()
+				refuse(y)
+				job, rec := lostJob()
+				rec.Streams = []recorder.StreamResult{{ID: "st_1", State: recorder.StreamActive, StartedAt: rec.StartedAt, Duration: int64(time.Minute)}}
+				first := recordertest.NewFakeLease(job, rec)
+				first.Previous = "w0"
+				y.start()
+				y.queue.Put(first)
+				<-first.Ended
+				synctest.Wait()
+				require.True(t, first.End().Released)
+				requireLegal(t, first)
+				kept := first.End().Kept
+				require.Len(t, kept.Earlier, 1)
+				assert.Equal(t, []any{"w0", recorder.FileDelivered}, []any{kept.Earlier[0].Worker, kept.Earlier[0].Files[0].State})
+				assert.Equal(t, []any{2, int64(0), recorder.EndReason("")}, []any{kept.Part, kept.StartedAt, kept.EndReason})
+				assert.Equal(t, "a.part2.mp4", kept.Files[0].Filename)
+
+				time.Sleep(5 * time.Minute)
+				second := recordertest.NewFakeLease(job, kept)
+				second.Previous = "w2"
+				y.queue.Put(second)
+				<-second.Ended
+				synctest.Wait()
+				kept = second.End().Kept
+				require.Len(t, kept.Earlier, 1, "it is lost once")
+				assert.Equal(t, "w0", kept.Earlier[0].Worker)
+				assert.Len(t, *asked, 1, "it is rescued")
+				assert.Equal(t, []recorder.EndReason{recorder.EndWorkerLost}, tally.incidents)
+				assert.Equal(t, int64(time.Minute), kept.Streams[0].Duration)
+
+				time.Sleep(5 * time.Minute)
+				got := y.finished(y.queue.Put(recordertest.NewFakeLease(job, kept)))
+				assert.Equal(t, recorder.EndWorkerLost, got.EndReason, "who gave it back made the loss no younger")
+			})
+		})
+	}
+}
+
 // A presigned URL takes one object: no part may replace what another has for it.
 func TestPresignedURLIsForOnePart(t *testing.T) {
 	inYard(t, func(y *yard) {

@@ -92,9 +92,18 @@ func (t *tenure) end(last *piece) {
 // giveBack lets another worker record the part.
 func (t *tenure) giveBack(last *piece, cause error, counts bool) {
 	t.beside.Wait() // what was rescued is rescued
+	t.tellParts(last.rec)
 	t.release(t.ctx, t.lease, cause, counts, t.log)
 	if last.entry != nil {
 		t.free(last.entry, t.log)
+	}
+}
+
+// tellParts tells of a job that is given back what is known of its parts, so that whoever has it next
+// neither loses nor rescues one of them again. rec is the part that is anybody's now.
+func (t *tenure) tellParts(rec Recording) {
+	if len(t.whole(rec).Earlier) > 0 {
+		t.report(t.task(rec, nil).Recording)
 	}
 }
 

@@ -208,6 +208,7 @@ type FakeLease struct {
 	reports   []recorder.Recording
 	finished  []recorder.Recording
 	released  bool
+	kept      recorder.Recording
 	cause     error
 	counted   bool
 	abandoned bool
@@ -271,6 +272,12 @@ func (l *FakeLease) Finish(_ context.Context, rec recorder.Recording) error {
 func (l *FakeLease) Release(_ context.Context, cause error, counts bool) error {
 	l.mu.Lock()
 	l.released, l.cause, l.counted = true, cause, counts
+	l.kept = l.rec
+	if n := len(l.reports); n > 0 {
+		l.kept = l.reports[n-1]
+	}
+	l.kept = l.kept.Clone()
+	l.kept.Status, l.kept.UpdatedAt = recorder.StatusQueued, time.Now().UnixNano()
 	l.mu.Unlock()
 	l.end()
 	return nil
@@ -300,8 +307,9 @@ type LeaseEnd struct {
 	Reports   []recorder.Recording
 	Finished  []recorder.Recording
 	Released  bool
-	Cause     error // of the release
-	Counted   bool  // the release, as a try
+	Kept      recorder.Recording // what the release left of the job, for its next lease
+	Cause     error              // of the release
+	Counted   bool               // the release, as a try
 	Abandoned bool
 }
 
@@ -309,5 +317,5 @@ type LeaseEnd struct {
 func (l *FakeLease) End() LeaseEnd {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return LeaseEnd{slices.Clone(l.reports), slices.Clone(l.finished), l.released, l.cause, l.counted, l.abandoned}
+	return LeaseEnd{slices.Clone(l.reports), slices.Clone(l.finished), l.released, l.kept.Clone(), l.cause, l.counted, l.abandoned}
 }
