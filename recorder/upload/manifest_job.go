@@ -85,7 +85,7 @@ func (s *shelves) gather(ctx context.Context, files []*delivery, all []*series, 
 	}
 	for n, there := range s.all {
 		err := s.entry.insist(ctx, func() error {
-			_, err := s.entry.putManifest(ctx, there.store, fmt.Sprintf("job-%d", n), there.name, there.manifest)
+			_, err := s.entry.shelve(ctx, there.store, fmt.Sprintf("job-%d", n), there.name, there.manifest, s.rec.Orphan)
 			return err
 		})
 		if err != nil {

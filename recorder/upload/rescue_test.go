@@ -61,7 +61,7 @@ func TestRescue(t *testing.T) {
 			job := toS3(through(s, p))
 			job.Files[0].Filepath = strings.ReplaceAll(name, " ", "-") + ".mp4"
 			k := growing(t).roll(job, f)
-			eventually(t, func() bool { return len(k.notes()) > 0 })
+			k.begun()
 			k.lose(p, c.fragments, c.hang)
 			if c.blind {
 				p.Fault(func(_ int, r *http.Request) recordertest.S3Fault {
@@ -212,20 +212,25 @@ func TestOrphanReplacesNothing(t *testing.T) {
 	f := shot(t)
 	job := toS3(s.Upload())
 	job.Segments = hlsJob("job", job.Files[0].Storage).Segments
+	job.Images = []recorder.ImageOutput{{FilenamePrefix: "talks/thumb", FilenameSuffix: recorder.SuffixNone, Storage: job.Files[0].Storage}}
 	for name, restarted := range map[string]bool{"same life": false, "later life": true} {
 		t.Run(name, func(t *testing.T) {
 			d := newDeck(t, upload.Options{Overwrite: true})
 			at := task(job, nil)
 			at.Recording.Segments = []recorder.SegmentsResult{{PlaylistName: mainList, LivePlaylistName: liveList}}
+			at.Recording.Images = []recorder.ImagesResult{{FilenamePrefix: "talks/thumb"}}
 			k := d.rollOf(at, f)
 			k.camera.roll(8)
 			eventually(t, func() bool { return len(k.notes()) > f.ends[7]/takePart })
 			k.camera.cut()
 			k.stop()
+			pictures := filepath.Join(k.entry.Task().Dir, recorder.ImagesDir(0), "talks")
+			require.NoError(t, os.MkdirAll(pictures, 0o700))
+			require.NoError(t, os.WriteFile(filepath.Join(pictures, "thumb.jpeg"), []byte("ours"), 0o600))
 			studio := studioIn(t, filepath.Join(k.entry.Task().Dir, recorder.SegmentsDir(0)))
 			studio.segment(1000)
 			studio.end()
-			theirs := []string{"talks/talk.mp4", "talk/seg_00000.ts", mainList, liveList}
+			theirs := []string{"talks/talk.mp4", "talk/seg_00000.ts", mainList, liveList, "talks/job.json", "talks/thumb.jpeg", "talks/thumb.json"}
 			for _, key := range theirs {
 				s.Put(key, []byte("theirs"))
 			}
@@ -245,11 +250,13 @@ func TestOrphanReplacesNothing(t *testing.T) {
 			require.True(t, bytes.Equal(f.final, s.Get("talks/talk-2.mp4")))
 			requireSeries(t, rec.Segments[0].Series)
 			require.Equal(t, "talk/take-2/all.m3u8", rec.Segments[0].PlaylistName)
+			requireSeries(t, rec.Images[0].Series)
+			require.Equal(t, "ours", string(s.Get("talks/thumb-2.jpeg")))
 			for _, key := range theirs {
 				require.Equal(t, "theirs", string(s.Get(key)), key)
 			}
 			require.Zero(t, s.Uploads())
-			for _, key := range []string{"talks/talk-2.mp4", "talk/take-2"} { // for the next life
+			for _, key := range []string{"talks/talk-2.mp4", "talk/take-2", "talks/thumb-2.jpeg"} { // for the next life
 				require.NoError(t, os.RemoveAll(s.Path(key)))
 			}
 		})

@@ -38,8 +38,8 @@ type series struct {
 	silent   bool // no manifest
 	earlier  *earlier
 	// continued says that a later part lists these segments; final, that nothing more is
-	// recorded; ousted, that another worker has the job.
-	continued, final, ousted bool
+	// recorded; ousted, that another worker has the job, and orphan, that nothing may be replaced.
+	continued, final, ousted, orphan bool
 	// ceded says that another worker was found to go on in the playlists: they are left
 	// alone until the end, which says what is listed nowhere else.
 	ceded bool
@@ -114,7 +114,7 @@ func (e *entry) allSeries(task recorder.Task, rec recorder.Recording) []*series 
 	}
 	for _, s := range all {
 		if rec.Orphan {
-			s.route = s.route.beside()
+			s.route, s.orphan = s.route.beside(), true
 		}
 	}
 	return all

@@ -232,7 +232,7 @@ func (s *series) manifest(ctx context.Context, rec recorder.Recording) (location
 		}
 		full, err := where.name(name + ".json")
 		if err == nil {
-			location, err = s.entry.putManifest(ctx, s.store, s.dirName, full, s.describe(rec))
+			location, err = s.entry.shelve(ctx, s.store, s.dirName, full, s.describe(rec), rec.Orphan)
 		}
 		if err != nil {
 			s.store = nil // credentials and connections of the next try are fresh
@@ -262,7 +262,7 @@ func (s *series) describe(rec recorder.Recording) Manifest {
 	for _, name := range s.book.order {
 		if f := s.book.sent[name]; !isPlaylist(name) {
 			parts = append(parts, ManifestPart{
-				Filename: s.book.set.name(name), Location: f.Location, Timestamp: f.Modified.UTC(), Size: f.Size, SHA256: f.SHA256,
+				Filename: cmp.Or(f.Under, s.book.set.name(name)), Location: f.Location, Timestamp: f.Modified.UTC(), Size: f.Size, SHA256: f.SHA256,
 			})
 		}
 	}

@@ -90,7 +90,7 @@ func (j job) owner(ctx context.Context, st store, playlist string) (o ownership,
 	o.another = j.series.ousted || partOf(text) > j.series.task.Recording.Part
 	for _, n := range named(playlist, []byte(text)) {
 		theirs[n] = true
-		o.another = o.another || (!ours[n] && !(j.goesOn && j.series.ofEarlier(n)))
+		o.another = o.another || (!ours[n] && (!j.goesOn || !j.series.ofEarlier(n)))
 	}
 	for n := range ours {
 		o.more = o.more || !theirs[n]
@@ -136,8 +136,13 @@ func (j job) yield(ctx context.Context, st store, o *object, sent sentFile, owne
 	o.exact, o.overwrite, o.replaces = false, false, nil
 	p, err := st.put(ctx, o)
 	sent.Location = p.Location
-	sent.Under = strings.TrimPrefix(p.Name, path.Clean(j.where().Prefix)+"/")
+	sent.Under = j.under(p)
 	return sent, err
+}
+
+// under is the name that results show of a file which could not have its own.
+func (j job) under(p placed) string {
+	return strings.TrimPrefix(p.Name, path.Clean(j.where().Prefix)+"/")
 }
 
 // yielded says what became of a playlist that another worker goes on with.
