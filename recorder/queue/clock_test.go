@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,7 +99,22 @@ func TestTakeoverTakesALease(t *testing.T) {
 	o1, o2 := testOptions(t, "w1"), testOptions(t, "w2")
 	o1.LeaseTTL, o2.LeaseTTL = 0, 0
 	q1, q2 := open(t, r.URL(), o1), open(t, r.URL(), o2)
-	require.NoError(t, q1.Enqueue(t.Context(), recordertest.WebJob("tape")))
+	try := 0
+	recordertest.Judged(t, func() []string {
+		try++
+		id := fmt.Sprintf("tape%d", try)
+		took := takeover(t, client(t, r.URL()), q1, q2, id)
+		assert.Greater(t, took, queue.DefaultLeaseTTL/2)
+		var late recordertest.Complaints
+		assert.Less(&late, took, queue.DefaultLeaseTTL+time.Second+300*time.Millisecond)
+		return late
+	})
+}
+
+// takeover gives how long a job of q1's waits for q2 in the worst case: a heartbeat just went.
+func takeover(t *testing.T, c *redis.Client, q1, q2 *queue.Queue, id string) time.Duration {
+	t.Helper()
+	require.NoError(t, q1.Enqueue(t.Context(), recordertest.WebJob(id)))
 	l := claim(t, q1)
 	require.NoError(t, l.Report(t.Context(), as(l.Recording(), recorder.StatusActive)))
 	taken := make(chan time.Time, 1)
@@ -108,13 +124,10 @@ func TestTakeoverTakesALease(t *testing.T) {
 			_ = l2.Finish(t.Context(), as(l2.Recording(), recorder.StatusFailed))
 		}
 	}()
-	c := client(t, r.URL())
-	until := func() string { return c.HGet(t.Context(), "{tapedeck}:job:tape", "lease_until").Val() }
+	until := func() string { return c.HGet(t.Context(), "{tapedeck}:job:"+id, "lease_until").Val() }
 	first := until()
-	require.Eventually(t, func() bool { return until() != first }, patience, 5*time.Millisecond, "the worst moment: a heartbeat just went")
+	require.Eventually(t, func() bool { return until() != first }, patience, 5*time.Millisecond, "no heartbeat")
 	l.Abandon()
 	at := time.Now()
-	took := (<-taken).Sub(at)
-	assert.Less(t, took, queue.DefaultLeaseTTL+time.Second+300*time.Millisecond) // 300 ms for a machine that is busy
-	assert.Greater(t, took, queue.DefaultLeaseTTL/2)
+	return (<-taken).Sub(at)
 }

@@ -14,7 +14,8 @@ import (
 	"tapedeck/recorder/recordertest"
 )
 
-const testTTL = 900 * time.Millisecond
+// testTTL is short, yet longer than a busy machine keeps a heartbeat waiting.
+const testTTL = 1500 * time.Millisecond
 
 func testOptions(t *testing.T, worker string) queue.Options {
 	return queue.Options{

@@ -85,7 +85,7 @@ func TestSweepEmbedded(t *testing.T) {
 func TestWorkersRegistry(t *testing.T) {
 	t.Parallel()
 	r := recordertest.StartRedis(t)
-	q := inside(t, r.URL(), Options{Worker: "w1", LeaseTTL: 400 * time.Millisecond})
+	q := inside(t, r.URL(), Options{Worker: "w1", LeaseTTL: 1500 * time.Millisecond})
 	ctx := t.Context()
 	require.NoError(t, q.Beat(ctx, WorkerInfo{Slots: 2, Running: []string{"a"}, StartedAt: 7, Version: "1"}))
 	require.NoError(t, q.Beat(ctx, WorkerInfo{ID: "w0"}))

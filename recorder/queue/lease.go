@@ -70,7 +70,7 @@ func newLease(q *Queue, e entry, fence string, rec recorder.Recording) *lease {
 
 // hold starts what keeps a lease.
 func (q *Queue) hold(l *lease) error {
-	if !q.task(func(context.Context) { l.heartbeat() }) {
+	if !q.task(func(context.Context) { q.beat(l) }) {
 		l.stop()
 		return errClosed
 	}

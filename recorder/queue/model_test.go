@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,7 +27,8 @@ type model struct {
 	rnd     *rand.Rand
 	redis   *miniredis.Miniredis
 	client  *redis.Client
-	now     time.Time
+	clock   sync.Mutex
+	now     time.Time     // read by what runs beside the model, too
 	skew    time.Duration // of Redis's clock
 	workers []*modelWorker
 	jobs    []string
@@ -60,14 +62,23 @@ func newModel(t *testing.T, seed uint64) *model {
 
 func (m *model) boot(w *modelWorker) {
 	q, err := New(m.t.Context(), m.client, Options{
-		Worker: w.id, LeaseTTL: modelTTL, MaxAttempts: 4, AbandonAfter: time.Minute, Now: func() time.Time { return m.now },
+		Worker: w.id, LeaseTTL: modelTTL, MaxAttempts: 4, AbandonAfter: time.Minute, Now: m.time,
 	})
 	require.NoError(m.t, err)
+	q.beat = func(*lease) {} // renewAll is, by the model's clock
 	m.t.Cleanup(func() { _ = q.Close() })
 	w.q, w.leases, w.asleep = q, nil, false
 }
 
+func (m *model) time() time.Time {
+	m.clock.Lock()
+	defer m.clock.Unlock()
+	return m.now
+}
+
 func (m *model) advance(d time.Duration) {
+	m.clock.Lock()
+	defer m.clock.Unlock()
 	m.now = m.now.Add(d)
 	m.redis.SetTime(m.now.Add(m.skew))
 }
@@ -278,6 +289,7 @@ func TestModel(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
 			m := newModel(t, seed)
 			for range 250 {
 				m.step()

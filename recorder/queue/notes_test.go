@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -27,11 +28,14 @@ func journal(t *testing.T, l recorder.Lease) recorder.Journal {
 // noted waits until Redis has these notes of a job, and no others.
 func noted(t *testing.T, q *queue.Queue, id string, want map[string]string) {
 	t.Helper()
-	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		got, err := q.Notes(t.Context(), id)
-		require.NoError(c, err)
-		assert.Equal(c, want, got)
-	}, patience, 10*time.Millisecond)
+	var got map[string]string
+	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		var err error
+		if got, err = q.Notes(t.Context(), id); err == nil && maps.Equal(want, got) {
+			return
+		}
+	}
+	require.Equal(t, want, got) // which is slow to tell a difference between thousands
 }
 
 func TestNotesOutliveTheirLease(t *testing.T) {
@@ -118,7 +122,7 @@ func TestNotesWhileRedisIsAway(t *testing.T) {
 			}
 			j.Note("part 7", "")
 			delete(want, "part 7")
-			assert.Less(t, time.Since(at), time.Second, "a note waits for nothing")
+			assert.Less(t, time.Since(at), 5*time.Second, "a note waits for nothing: 2,001 would wait far longer")
 			how.back(r)
 			noted(t, q, "tape", want)
 			require.False(t, lost(l))

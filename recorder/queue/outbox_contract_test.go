@@ -11,7 +11,7 @@ import (
 	"tapedeck/recorder/recordertest"
 )
 
-const testHold = 400 * time.Millisecond
+const testHold = time.Second
 
 // outboxFixture is the contract's view of an outbox in one Redis.
 func outboxFixture(t *testing.T, url string) recordertest.OutboxFixture {

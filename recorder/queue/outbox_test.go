@@ -90,8 +90,10 @@ func receive(ctx context.Context, url string) error {
 	return nil
 }
 
+// outboxOfProcesses holds an event for longer than a busy machine keeps a receiver from noting
+// it: one that notes it when another has the next would look as if the order was wrong.
 func outboxOfProcesses() queue.OutboxOptions {
-	return queue.OutboxOptions{Name: "test", Receivers: []string{"a", "b"}, Webhooks: true, Hold: 150 * time.Millisecond}
+	return queue.OutboxOptions{Name: "test", Receivers: []string{"a", "b"}, Webhooks: true, Hold: time.Second}
 }
 
 func startReceiver(t *testing.T, url string) *exec.Cmd {
@@ -225,18 +227,20 @@ func TestOutboxWakesAtOnceAndRests(t *testing.T) {
 	r := recordertest.StartRedis(t)
 	q := open(t, r.URL(), queue.Options{})
 	o := outbox(t, q, queue.OutboxOptions{Receivers: []string{"a"}})
-	got := make(chan recorder.Event)
-	go func() {
+	n := 0
+	recordertest.Judged(t, func() []string {
+		var late recordertest.Complaints
 		for range 2 {
-			got <- nextEvent(t, o)
+			got := make(chan recorder.Event)
+			go func() { got <- nextEvent(t, o) }()
+			n++
+			id, at := fmt.Sprintf("n%d", n), time.Now()
+			require.NoError(t, q.Enqueue(t.Context(), recordertest.WebJob(id)))
+			assert.Equal(t, id, (<-got).Recording.ID)
+			assert.Less(&late, time.Since(at), 800*time.Millisecond, "it did not wait for a poll")
 		}
-	}()
-	for _, id := range []string{"one", "two"} {
-		at := time.Now()
-		require.NoError(t, q.Enqueue(t.Context(), recordertest.WebJob(id)))
-		assert.Equal(t, id, (<-got).Recording.ID)
-		assert.Less(t, time.Since(at), 800*time.Millisecond, "it did not wait for a poll")
-	}
+		return late
+	})
 
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(recordertest.RunTogether(m, 8))
 }
 
 // work is a worker with a recorder that only waits.

@@ -103,7 +103,8 @@ type Queue struct {
 	tasks  sync.WaitGroup
 	health health
 	mux    commandReader
-	reaper reaper // of Reap
+	beat   func(*lease) // the heartbeat; a model's tests have their own
+	reaper reaper       // of Reap
 
 	mu     sync.Mutex
 	closed bool
@@ -139,6 +140,7 @@ func newQueue(ctx context.Context, rdb, blocking redis.UniversalClient, opts Opt
 	q.health.log = opts.Log
 	q.life, q.end = context.WithCancel(context.WithoutCancel(ctx))
 	q.mux.init(q)
+	q.beat = (*lease).heartbeat
 	q.reaper.q = q
 	if opts.Worker != "" {
 		q.task(q.tidy)
@@ -172,10 +174,11 @@ func (q *Queue) task(f func(ctx context.Context)) bool {
 	return true
 }
 
-// opTimeout bounds one exchange with Redis. Within a lease's time there must be
-// room for a hung one and its repetition.
+// opTimeout bounds one exchange with Redis but for the heartbeat's, which has less: within a
+// lease's time there must be room for a hung one and its repetition. A short lease is no
+// reason to give up on a job that somebody asks for while a machine is busy.
 func (q *Queue) opTimeout() time.Duration {
-	return min(max(q.opts.LeaseTTL/3, 250*time.Millisecond), 5*time.Second)
+	return min(max(q.opts.LeaseTTL/3, 2*time.Second), 5*time.Second)
 }
 
 // wait is how long a read may block: it bounds how late an expired lease or the

@@ -29,7 +29,7 @@ func newWatch(t *testing.T, statuses ...recorder.Status) (*model, *lease, *reape
 	}
 	l.Abandon()
 	m.advance(modelTTL)
-	serve, err := New(t.Context(), m.client, Options{LeaseTTL: modelTTL, AbandonAfter: 10 * time.Minute, RescueWithin: 40 * time.Minute, Now: func() time.Time { return m.now }})
+	serve, err := New(t.Context(), m.client, Options{LeaseTTL: modelTTL, AbandonAfter: 10 * time.Minute, RescueWithin: 40 * time.Minute, Now: m.time})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, serve.Close()) })
 	return m, l, &reaper{q: serve}
@@ -186,7 +186,7 @@ func TestReap(t *testing.T) {
 		m, _, r := newWatch(t, starting)
 		at := m.ends(r, time.Hour, func(at time.Duration) {
 			if at == time.Minute {
-				m.redis.SetTime(m.now.Add(-24 * time.Hour))
+				m.redis.SetTime(m.time().Add(-24 * time.Hour))
 				m.skew = -24 * time.Hour
 			}
 		})
