@@ -301,10 +301,12 @@ func TestRequestsGoWhereThereIsASlot(t *testing.T) {
 	// The room is here already, and so the idle one is left alone.
 	one.set(recorder.Load{Slots: 4, Running: 2, Rooms: []string{roomJob().RoomName}})
 	other.set(recorder.Load{Slots: 4})
-	_, err = client.StartEgress(t.Context(), "", request("EG_third"))
+	// Whoever has the room may be slow to say so: psrpc's own patience is a fifth of a second.
+	patiently := psrpc.WithSelectionOpts(psrpc.SelectionOpts{AffinityTimeout: 10 * time.Second, MaximumAffinity: 1})
+	_, err = client.StartEgress(t.Context(), "", request("EG_third"), patiently, aMoment())
 	require.NoError(t, err)
 	assert.Same(t, one.poolWorker, b.pool.workerOf("EG_third"))
-	repeated, err := client.StartEgress(t.Context(), "", request("EG_third"))
+	repeated, err := client.StartEgress(t.Context(), "", request("EG_third"), patiently, aMoment())
 	require.NoError(t, err, "its answer may have been lost")
 	assert.Equal(t, "EG_third", repeated.EgressId)
 
@@ -316,10 +318,12 @@ func TestRequestsGoWhereThereIsASlot(t *testing.T) {
 	require.NoError(t, err)
 	assert.Same(t, other.poolWorker, b.pool.workerOf(moved.EgressId))
 
-	answers, err := client.ListActiveEgress(t.Context(), "", &rpc.ListActiveEgressRequest{}, psrpc.WithRequestTimeout(300*time.Millisecond))
+	answers, err := client.ListActiveEgress(t.Context(), "", &rpc.ListActiveEgressRequest{}, aMoment())
 	require.NoError(t, err)
 	var ids []string
-	for a := range answers {
+	for range 2 { // both workers
+		a := <-answers
+		require.NotNil(t, a)
 		require.NoError(t, a.Err)
 		ids = append(ids, a.Result.EgressIds...)
 	}

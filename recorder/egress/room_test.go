@@ -47,6 +47,7 @@ func (s onServer) enter(t *testing.T, job recorder.Job) (recorder.Room, *rehears
 }
 
 func TestStateOfARoom(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	pass, err := s.door.Admit(roomJob())
 	require.NoError(t, err)
@@ -79,6 +80,7 @@ func TestStateOfARoom(t *testing.T) {
 }
 
 func TestLayoutIsTheRecordersMetadata(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	room, _ := s.enter(t, roomJob())
 	require.NoError(t, room.SetLayout(t.Context(), `grid "2"`))
@@ -91,6 +93,7 @@ func TestLayoutIsTheRecordersMetadata(t *testing.T) {
 }
 
 func TestLayoutWaitsForARecorderThatIsAway(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	pass, err := s.door.Admit(roomJob())
 	require.NoError(t, err)
@@ -102,6 +105,7 @@ func TestLayoutWaitsForARecorderThatIsAway(t *testing.T) {
 }
 
 func TestKeysThatAreNotTheServers(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	require.NoError(t, s.door.Check(t.Context()))
 	wrong := s.door

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
 	"tapedeck/recorder/webhook"
 )
 
@@ -252,9 +253,7 @@ func TestGivenUpAtOnce(t *testing.T) {
 }
 
 func TestAReceiverThatIsAway(t *testing.T) {
-	r, box := startReceiver(t), newOutbox()
-	address := r.Listener.Addr().String()
-	r.Close()
+	box, address := newOutbox(), recordertest.FreeAddr(t)
 	box.add(recorder.Receiver{Name: "all"}, events("EG_1", recorder.EventEnded))
 	trial := start(t, box, func(s *webhook.Sender) {
 		s.URLs, s.GiveUpAfter = map[string]string{"all": "http://" + address + "/hidden?key=hidden"}, time.Second
