@@ -149,7 +149,7 @@ func (s *stage) judgeMedia(v *verdict) {
 	bound := max(s.row.bound, 10*time.Second)
 	// Beeps tell to a second.
 	if v.lost > bound || v.lostSound > bound+everyBeep {
-		s.Errorf("lost: %.1f s of picture, %.1f s of sound; at most %.0f s may be", v.lost.Seconds(), v.lostSound.Seconds(), bound.Seconds())
+		s.complain("lost: %.1f s of picture, %.1f s of sound; at most %.0f s may be", v.lost.Seconds(), v.lostSound.Seconds(), bound.Seconds())
 	}
 	if twice := overlap(all); twice > time.Second {
 		s.remark("%.1f s are in two files", twice.Seconds())

@@ -33,9 +33,7 @@ func workerRows() []row {
 			bound: 10*time.Second + onePart, why: "at most one upload part of 5 MiB and 10 s",
 			set: func(s *stage) { s.dense(denseRate) },
 			play: func(s *stage) {
-				s.at(2 * breakAt)
-				s.awaitPart(s.w1)
-				lost := time.Since(s.began)
+				lost := s.midPart(s.w1)
 				s.w1.lose()
 				s.stopAt(lost + 14*time.Second)
 			},
@@ -121,14 +119,19 @@ func (s *stage) awaitUpload(n *node, limit time.Duration) {
 	}
 }
 
-// awaitPart waits until a part of the recording is in the storage: what a lost disk costs
-// is judged by what came after it.
-func (s *stage) awaitPart(n *node) {
+// midPart waits until another part of the recording is in the storage, and a little of the
+// next one is on the disk only. It gives that moment of the recording.
+func (s *stage) midPart(n *node) time.Duration {
 	s.Helper()
+	s.at(breakAt)
 	part := func(r recordertest.S3Request) bool { return r.Method == http.MethodPut && r.Query.Has("partNumber") }
-	for deadline := time.Now().Add(60 * time.Second); n.faults.Count(part) == 0; time.Sleep(50 * time.Millisecond) {
+	before := n.faults.Count(part)
+	for deadline := time.Now().Add(60 * time.Second); n.faults.Count(part) == before; time.Sleep(50 * time.Millisecond) {
 		require.True(s, time.Now().Before(deadline), "a part is uploaded: %v", lastRequests(n.faults))
 	}
+	moment := time.Since(s.began) + 2*time.Second
+	s.at(moment)
+	return moment
 }
 
 func lastRequests(p *recordertest.S3Proxy) []recordertest.S3Request {

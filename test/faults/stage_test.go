@@ -65,6 +65,7 @@ type stage struct {
 	displays map[string]bool
 	seen     map[recordertest.Process]bool
 	notes    []string
+	late     []string // what is wrong, but may be the machine's
 	atClose  []func()
 }
 
@@ -246,6 +247,12 @@ func (s *stage) look(marker string) []recordertest.Process {
 // remark adds to the row's line in the table.
 func (s *stage) remark(format string, args ...any) {
 	s.notes = append(s.notes, fmt.Sprintf(format, args...))
+}
+
+// complain is for what takes too long, which a busy machine can excuse: see
+// recordertest.Judged.
+func (s *stage) complain(format string, args ...any) {
+	s.late = append(s.late, fmt.Sprintf(format, args...))
 }
 
 // close ends what still runs, whatever became of the row.
