@@ -133,7 +133,7 @@ func (w *Worker) recoverJob(ctx context.Context, pieces []*piece, slot bool, fre
 	last := pieces[len(pieces)-1]
 	job := last.entry.Task().Job
 	log := w.Log.With(zap.String("job", job.ID), zap.String("room", job.RoomName))
-	goesOn := slot && w.cutOff(last)
+	goesOn := w.cutOff(last)
 	for _, p := range pieces {
 		if !p.rec.Accounted() {
 			p.rec = Salvage(p.rec, p.entry.Task().Dir,
@@ -187,19 +187,25 @@ func (t *tenure) takeUp(pieces []*piece, slot, goesOn bool) {
 	state.Earlier = cloneParts(t.earlier)
 	t.keep(earlier...)
 	t.mu.Unlock()
-	for _, p := range earlier {
-		t.deliverBeside(p)
-	}
 	if others {
 		t.takeBack(state, slot)
 		return
 	}
 	t.locate(last, state)
-	t.rescueBeside(state, false)
 	if n := len(last.rec.Incidents); n > 0 {
 		t.counts.last = last.rec.Incidents[n-1].At // an earlier life told of them
 	}
-	if !goesOn || state.Status == StatusEnding || isClosed(t.draining) || isLost(t.lease) {
+	goesOn = goesOn && state.Status != StatusEnding && !isLost(t.lease)
+	if t.passed = goesOn && !t.hasRoom(slot); t.passed {
+		t.deliverEarlier()
+		t.job = t.job.asOf(state)
+		next, _ := t.turn(last, nil)
+		t.passOn(next)
+		return
+	}
+	t.deliverEarlier()
+	t.rescueBeside(state, false)
+	if !goesOn {
 		t.freeSlot()
 		t.end(last)
 		return
@@ -208,6 +214,16 @@ func (t *tenure) takeUp(pieces []*piece, slot, goesOn bool) {
 	last.lists = t.listsOf(last.entry, last.rec)
 	next, playlists := t.turn(last, nil)
 	t.record(next, playlists)
+}
+
+// hasRoom reports whether a job that has a slot, or none, can be recorded here.
+func (t *tenure) hasRoom(slot bool) bool { return slot && !isClosed(t.draining) }
+
+// deliverEarlier begins the deliveries of what an earlier life left.
+func (t *tenure) deliverEarlier() {
+	for _, p := range t.pieces {
+		t.deliverBeside(p)
+	}
 }
 
 // standBack leaves the job to a part that another worker recorded again, because nobody had been
@@ -223,13 +239,23 @@ func (t *tenure) takeBack(state Recording, slot bool) {
 			t.freeSlot = sync.OnceFunc(t.Worker.freeSlot)
 		}
 	}
-	next, playlists, ok := t.inherit(state)
+	ending := state.Status == StatusEnding // theirs to deliver, when they come back
+	t.passed = ending || !t.hasRoom(slot) && t.notResumed(state) == ""
+	t.deliverEarlier()
 	switch {
-	case !ok:
-	case slot:
-		t.record(next, playlists)
+	case ending:
+		t.lease.Abandon()
+		t.freeSlot()
+		t.jobs.Go(func() { t.leaveBehind(&piece{rec: state}) })
+	case t.passed:
+		t.job = t.job.asOf(state)
+		next := t.account(state)
+		t.counts.see(next)
+		t.passOn(next)
 	default:
-		t.concludeInherited(next, "no slot is free")
+		if next, playlists, ok := t.inherit(state); ok {
+			t.record(next, playlists)
+		}
 	}
 }
 
@@ -279,7 +305,7 @@ func (w *Worker) adopt(ctx context.Context, id string, log *zap.Logger) (Lease, 
 		if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || ctx.Err() != nil {
 			return lease, err
 		}
-		log.Warn("the queue does not answer, trying again", zap.Error(err))
+		log.Warn("the job cannot be taken up yet, trying again", zap.Error(err))
 		pause(ctx, 2*time.Second)
 	}
 }

@@ -25,22 +25,7 @@ func (t *tenure) inherit(rec Recording) (next Recording, playlists []string, ok 
 		return rec, nil, true
 	}
 	t.job = t.job.asOf(rec)
-	next = rec
-	lost := rec.StartedAt != 0
-	t.mu.Lock()
-	if n := len(rec.Incidents); n > 0 {
-		t.counts.last = rec.Incidents[n-1].At // others told of them
-	}
-	if t.streams = rec.Streams; len(t.pieces) == 0 { // else what is here may be delivered already
-		t.earlier = cloneParts(rec.Earlier)
-	}
-	if lost {
-		next = t.lose(rec)
-	} else if last := &t.earlier[len(t.earlier)-1]; !t.here(last.Part) {
-		last.readAgain()
-	}
-	next.Earlier = cloneParts(t.earlier)
-	t.mu.Unlock()
+	next = t.account(rec)
 	why := t.notResumed(rec)
 	if why != "" {
 		next.Incidents = rec.Incidents // the loss is the end, and is counted as that
@@ -64,6 +49,26 @@ func (t *tenure) inherit(rec Recording) (next Recording, playlists []string, ok 
 	}
 	t.handed = playlists != nil
 	return next, playlists, true
+}
+
+// account puts what other workers recorded among the earlier parts, and gives what follows it.
+func (t *tenure) account(rec Recording) (next Recording) {
+	next = rec
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := len(rec.Incidents); n > 0 {
+		t.counts.last = rec.Incidents[n-1].At // others told of them
+	}
+	if t.streams = rec.Streams; len(t.pieces) == 0 { // else what is here may be delivered already
+		t.earlier = cloneParts(rec.Earlier)
+	}
+	if rec.StartedAt != 0 {
+		next = t.lose(rec)
+	} else if last := &t.earlier[len(t.earlier)-1]; !t.here(last.Part) {
+		last.readAgain()
+	}
+	next.Earlier = cloneParts(t.earlier)
+	return next
 }
 
 // lose makes the part of a lost worker an earlier one. The caller holds mu.

@@ -24,6 +24,7 @@ type tenure struct {
 	run     context.Context //nolint:containedctx // done with a Stop: nothing is recorded any more
 	handed  bool            // a lost worker's playlists were handed to the next part
 	unbegun int             // starts in a row of which nothing came
+	passed  bool            // the job is left to others: what is here goes beside theirs
 
 	beside sync.WaitGroup // deliveries and rescues of earlier parts
 	counts tallied

@@ -26,7 +26,7 @@ func (t *tenure) deliverBeside(p *piece) {
 			}
 		}
 		rec := p.rec.Clone()
-		rec.Status, rec.Orphan = StatusEnding, isLost(t.lease)
+		rec.Status, rec.Orphan = StatusEnding, t.passed || isLost(t.lease)
 		p.rec = p.entry.Deliver(t.ctx, rec, t.learn)
 		t.learn(p.rec)
 	})
@@ -97,6 +97,16 @@ func (t *tenure) giveBack(last *piece, cause error, counts bool) {
 	if last.entry != nil {
 		t.free(last.entry, t.log)
 	}
+}
+
+// passOn leaves a job that can be gone on with to others, at no cost of a try: this worker has no slot
+// for it, or shuts down. What is here of it is delivered beside theirs, and told of at the job's end.
+func (t *tenure) passOn(next Recording) {
+	t.log.Warn("no slot is free, or this worker shuts down: another one is to record on")
+	t.tellParts(next)
+	t.release(t.ctx, t.lease, nil, false, t.log)
+	t.freeSlot()
+	t.jobs.Go(func() { t.leaveBehind(&piece{rec: next}) }) // nobody is served here any more
 }
 
 // tellParts tells of a job that is given back what is known of its parts, so that whoever has it next
