@@ -32,12 +32,21 @@ func (h *hybrid) measure(path string) (length time.Duration, whole bool, err err
 		return 0, false, err
 	}
 	defer f.Close() //nolint:errcheck // only read
+	return h.lengthOf(f)
+}
+
+// lengthOf is measure of an open file.
+func (h *hybrid) lengthOf(f *os.File) (length time.Duration, whole bool, err error) {
 	info, err := f.Stat()
 	if err == nil {
 		err = h.advance(f, info.Size())
 	}
-	if h.final > 0 {
-		return h.final, true, err
+	switch {
+	case err != nil: // a sick disk
+		return 0, false, err
+	case h.final > 0:
+		return h.final, true, nil
+	default:
+		return h.mediaBelow(info.Size()), false, nil
 	}
-	return h.mediaBelow(info.Size()), false, err
 }

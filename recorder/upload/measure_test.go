@@ -12,6 +12,17 @@ import (
 	"tapedeck/recorder/upload"
 )
 
+// A disk that does not even tell a file's size.
+func TestLengthOfWhatCannotBeRead(t *testing.T) {
+	f, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	length, whole, err := upload.LengthOf(f)
+	require.ErrorIs(t, err, os.ErrClosed)
+	require.Zero(t, length)
+	require.False(t, whole)
+}
+
 // Whoever lost a recording knows its length as of seconds before; the file knows better.
 func TestCutOffFileIsMeasured(t *testing.T) {
 	f := shot(t)
