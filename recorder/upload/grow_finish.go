@@ -47,7 +47,11 @@ func (g *growth) finish(ctx context.Context, o *object) (placed, error) {
 	if err != nil {
 		return placed{}, err
 	}
-	<-reading.done
+	select {
+	case <-reading.done:
+	case <-ctx.Done(): // whoever has the entry next finds the object
+		return placed{}, context.Cause(ctx)
+	}
 	if reading.err != nil {
 		g.pass = nil
 		return placed{}, diskFault(reading.err)
