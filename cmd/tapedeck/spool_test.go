@@ -78,9 +78,10 @@ func (s *shelf) list(args ...string) map[string]spoolLine {
 	return found
 }
 
+// stored lists what arrived. What is on its way has a name that begins with a dot.
 func (s *shelf) stored() []string {
 	s.t.Helper()
-	found, err := filepath.Glob(filepath.Join(s.storage, "*"))
+	found, err := filepath.Glob(filepath.Join(s.storage, "[^.]*"))
 	require.NoError(s.t, err)
 	for i := range found {
 		found[i] = filepath.Base(found[i])
