@@ -87,7 +87,8 @@ func awaitListening(cmd *exec.Cmd, addr string) error {
 			}
 		}
 		if p, ok := readProcess(cmd.Process.Pid); !ok || p.state == 'Z' {
-			return fmt.Errorf("%s ended: %v", cmd.Path, cmd.Wait())
+			_ = cmd.Wait() // its state says it all
+			return fmt.Errorf("%s ended: %s", cmd.Path, cmd.ProcessState)
 		}
 	}
 	_ = cmd.Process.Kill()
