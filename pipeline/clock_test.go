@@ -145,6 +145,24 @@ func TestSoundBeginsAtTheBase(t *testing.T) {
 	}
 }
 
+// Sound that is placed ahead of the clock is not pushed ahead of it: an end cuts
+// it where the picture's is.
+func TestSoundEndsWithThePicture(t *testing.T) {
+	pushed := int64(0)
+	a := &audioSource{line: newSoundLine(48000, 42*time.Millisecond), log: zap.NewNop(), push: func(_ []float32, n int64) { pushed = n + 1 }}
+	a.line.begin(0)
+	pcm := make([]float32, 480*channels)
+	for n := range int64(100) {
+		now := time.Duration(n+1) * 10 * time.Millisecond
+		a.line.feed(now, n*480, pcm)
+		a.flush(now)
+		require.LessOrEqual(t, a.line.duration(pushed*blockFrames), now)
+		require.Greater(t, a.line.duration((pushed+2)*blockFrames), now, "nor is it late")
+	}
+	a.finish(time.Second)
+	require.InDelta(t, time.Second, a.line.duration(pushed*blockFrames), float64(blockFrames*time.Second/48000/2))
+}
+
 func TestSilenceFillsAndIsNotOverlapped(t *testing.T) {
 	line := newSoundLine(48000, 0)
 	pcm := make([]float32, 480*channels)

@@ -445,6 +445,9 @@ func (p *Pipeline) finish(video, audio <-chan struct{}) {
 }
 
 func (p *Pipeline) endSources(video, audio <-chan struct{}) {
+	if p.audio != nil {
+		p.audio.halt()
+	}
 	at := p.time.now()
 	if p.video != nil {
 		p.video.stop(at)

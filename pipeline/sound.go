@@ -58,6 +58,7 @@ type audioSource struct {
 
 	running chan struct{}
 	base    chan time.Duration // gets the base time, once
+	halted  atomic.Bool        // the time of the end is about to be taken
 	stopAt  atomic.Int64       // time of the end on the clock, 0 while there is none
 
 	emitted         atomic.Int64  // frames given to the encoders and kept
@@ -117,11 +118,11 @@ func (a *audioSource) run() error {
 			if !a.line.based || a.reached(time.Duration(stop)) || now > time.Duration(stop)+endGrace {
 				break
 			}
-		} else {
+		} else if !a.halted.Load() {
 			if now-a.heard > soundGap {
 				a.line.fill(now - soundGap/2)
 			}
-			a.flush()
+			a.flush(now)
 		}
 		failure = a.unit.err()
 	}
@@ -139,7 +140,7 @@ func (a *audioSource) finish(length time.Duration) {
 	}
 	blocks := (a.line.frames(length) + blockFrames/2) / blockFrames
 	a.line.finish(max(blocks, a.blocks) * blockFrames)
-	a.flush()
+	a.flush(math.MaxInt64)
 	if a.line.inserted > 0 || a.line.removed > 0 {
 		a.log.Debug("sound was mended", zap.Int64("frames_inserted", a.line.inserted), zap.Int64("frames_removed", a.line.removed))
 	}
@@ -161,8 +162,14 @@ func (a *audioSource) receive(sample *gst.Sample, now time.Duration) {
 	a.line.feed(now, b.Offset(), pcm)
 }
 
-func (a *audioSource) flush() {
-	for block := a.line.take(); block != nil; block = a.line.take() {
+// flush pushes what belongs before a time. Sound arrives before its picture: what was
+// pushed ahead of it could not be taken back at an end.
+func (a *audioSource) flush(until time.Duration) {
+	for until-a.line.base >= a.line.duration((a.blocks+1)*blockFrames) {
+		block := a.line.take()
+		if block == nil {
+			return
+		}
 		a.push(block, a.blocks)
 		a.blocks++
 	}
@@ -186,6 +193,9 @@ func (a *audioSource) meter(pcm []float32, now time.Duration) {
 // setPeak keeps 0 for "no sound is recorded".
 func (a *audioSource) setPeak(db float64) { a.peak.Store(math.Float64bits(min(db, -0.01))) }
 func (a *audioSource) peakDB() float64    { return math.Float64frombits(a.peak.Load()) }
+
+// halt lets nothing pass that belongs later than the time which is read after it.
+func (a *audioSource) halt() { a.halted.Store(true) }
 
 // stop ends run once it has the sound captured before the given time.
 func (a *audioSource) stop(at time.Duration) { a.stopAt.CompareAndSwap(0, int64(at)) }
