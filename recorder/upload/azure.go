@@ -40,13 +40,27 @@ func newAzureStore(opts Options, conf recorder.AzureBlobUpload) (*azureStore, er
 	where := objectURL(azureHost(conf.AccountName), conf.ContainerName)
 	client, err := container.NewClientWithSharedKeyCredential(where, key, &container.ClientOptions{ClientOptions: azcore.ClientOptions{
 		Transport: opts.httpClient(""),
-		Retry:     policy.RetryOptions{MaxRetries: 2, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: min(5*time.Second, opts.Backoff.Max)},
+		Retry: policy.RetryOptions{
+			MaxRetries: 2, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: min(5*time.Second, opts.Backoff.Max), ShouldRetry: azureRepeats,
+		},
 		Telemetry: policy.TelemetryOptions{ApplicationID: "tapedeck"},
 	}})
 	if err != nil {
 		return nil, &fault{class: final, text: "azure: " + clip(err.Error()), cause: err}
 	}
 	return &azureStore{conf: conf, client: client}, nil
+}
+
+// azureRepeats is the SDK's own rule, but for what was waited for.
+func azureRepeats(resp *http.Response, err error) bool {
+	switch {
+	case err != nil:
+		return !waited(err)
+	case resp.StatusCode == http.StatusNotImplemented:
+		return false
+	default:
+		return resp.StatusCode != http.StatusConflict && httpClass(resp.StatusCode, denied) == passing
+	}
 }
 
 func (a *azureStore) target() string {

@@ -52,6 +52,7 @@ func newGCSStore(ctx context.Context, opts Options, conf recorder.GCPUpload) (*g
 	}
 	gcs.SetRetry(
 		storage.WithMaxAttempts(3), storage.WithPolicy(storage.RetryIdempotent),
+		storage.WithErrorFunc(func(err error) bool { return !waited(err) && storage.ShouldRetry(err) }),
 		storage.WithBackoff(gax.Backoff{Initial: 200 * time.Millisecond, Max: min(5*time.Second, opts.Backoff.Max), Multiplier: 2}),
 	)
 	return &gcsStore{conf: conf, bucket: gcs.Bucket(conf.Bucket)}, nil

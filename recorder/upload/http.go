@@ -136,7 +136,14 @@ func (s *stallConn) queued() int64 {
 	return int64(queued)
 }
 
-// stallError is a timeout for whoever asks, so that SDKs try again.
+// waited reports whether a request failed after a wait that is bounded here. No SDK repeats one: each
+// would wait as long again before anybody hears of it, and a backup storage with them.
+func waited(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// stallError is a timeout for whoever asks.
 type stallError struct{ after time.Duration }
 
 func (e *stallError) Error() string   { return fmt.Sprintf("%v for %s", errStalled, e.after) }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"tapedeck/recorder"
@@ -39,9 +38,7 @@ func newS3Store(ctx context.Context, opts Options, conf recorder.S3Upload) (*s3S
 		// Content-MD5 and ETags are known to all.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
-		o.Retryer = retry.NewStandard(func(so *retry.StandardOptions) {
-			so.MaxAttempts, so.MaxBackoff = 3, min(5*time.Second, opts.Backoff.Max)
-		})
+		o.Retryer = opts.awsRetryer()
 	})
 	return &s3Store{conf: conf, client: client}, nil
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -22,7 +25,7 @@ import (
 func awsConfig(ctx context.Context, opts Options, conf recorder.S3Upload) (aws.Config, error) {
 	cfg, err := awsIdentity(ctx, opts, conf)
 	if err == nil && conf.AssumeRoleARN != "" {
-		cfg, err = assumeRole(cfg, conf)
+		cfg, err = assumeRole(cfg, opts, conf)
 	}
 	return cfg, err
 }
@@ -49,12 +52,13 @@ func awsIdentity(ctx context.Context, opts Options, conf recorder.S3Upload) (aws
 // assumeRole gives a configuration with the credentials of a role, renewed for
 // as long as it is used. Where its service is, the operator may say in the SDK's
 // own way (AWS_ENDPOINT_URL_STS).
-func assumeRole(cfg aws.Config, conf recorder.S3Upload) (aws.Config, error) {
+func assumeRole(cfg aws.Config, opts Options, conf recorder.S3Upload) (aws.Config, error) {
 	env, err := config.NewEnvConfig()
 	if err != nil {
 		return cfg, err
 	}
 	asking := cfg.Copy()
+	asking.Retryer = opts.awsRetryer
 	asking.ConfigSources = append([]any{env}, cfg.ConfigSources...)
 	role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(asking), conf.AssumeRoleARN, func(o *stscreds.AssumeRoleOptions) {
 		o.RoleSessionName = "tapedeck"
@@ -62,6 +66,19 @@ func assumeRole(cfg aws.Config, conf recorder.S3Upload) (aws.Config, error) {
 	})
 	cfg.Credentials = aws.NewCredentialsCache(role)
 	return cfg, nil
+}
+
+// awsRetryer repeats what failed at once.
+func (o Options) awsRetryer() aws.Retryer {
+	return retry.NewStandard(func(so *retry.StandardOptions) {
+		so.MaxAttempts, so.MaxBackoff = 3, min(5*time.Second, o.Backoff.Max)
+		so.Retryables = slices.Insert(so.Retryables, 0, retry.IsErrorRetryable(retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+			if waited(err) {
+				return aws.FalseTernary
+			}
+			return aws.UnknownTernary
+		})))
+	})
 }
 
 // regionOf: servers other than AWS mostly take any, and us-east-1 always.
