@@ -83,7 +83,7 @@ func TestBackupAfterAnOutage(t *testing.T) {
 		p := recordertest.StartS3Proxy(t, s.Endpoint)
 		var refused atomic.Int32
 		p.Fault(func(int, *http.Request) recordertest.S3Fault {
-			if want || refused.Add(1) < 30 {
+			if want || refused.Add(1) < 12 {
 				return recordertest.S3Fault{Status: http.StatusServiceUnavailable, Code: "SlowDown"}
 			}
 			return recordertest.S3Fault{}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,7 +31,7 @@ const (
 	filmSeconds = 24
 )
 
-// shot gives the film of these tests, made once: 24 s of 16 Mbit/s, nine parts and a bit.
+// shot gives the film of these tests, made once: 24 s of 10 Mbit/s, five parts and a bit.
 func shot(t *testing.T) film {
 	t.Helper()
 	data, err := develop()
@@ -60,7 +61,7 @@ var develop = sync.OnceValues(func() ([]byte, error) {
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a test's
 	clip, path := filepath.Join(dir, "clip.mp4"), filepath.Join(dir, "film.mp4")
-	if err := filmClip(clip, "16M"); err != nil {
+	if err := filmClip(clip, "10M"); err != nil {
 		return nil, err
 	}
 	script := fmt.Sprintf("ffmpeg -nostdin -v error -stream_loop -1 -i %s -t %d -c copy -f matroska - | %s", clip, filmSeconds, filmRecorder(path))
@@ -88,10 +89,17 @@ func filmRecorder(path string) string {
 
 // camera writes a film into a spool.
 type camera struct {
-	t    *testing.T
-	film film
-	path string
-	has  []byte // what is written
+	t       *testing.T
+	film    film
+	path    string
+	written int
+	patches []patch // what is other than in the finalised file, in the order of its place
+}
+
+// patch is what lies in a file for a while.
+type patch struct {
+	at   int
+	data []byte
 }
 
 func (f film) camera(t *testing.T, e recorder.SpoolEntry) *camera {
@@ -107,33 +115,50 @@ func (c *camera) roll(fragments int) {
 	if fragments < len(f.ends) {
 		open = (end + f.ends[fragments]) / 2
 	}
-	now := bytes.Clone(f.final[:open])
-	copy(now[32:], "\x00\x00\x00\x08free")
-	binary.BigEndian.PutUint32(now[40:], uint32(f.moov-40))
-	copy(now[44:], "mdat")
-	copy(now[f.moov+4:], "moov")
-	binary.BigEndian.PutUint32(now[end+8:], 0) // free, and then media without a size
-	c.write(now)
+	head := binary.BigEndian.AppendUint32([]byte("\x00\x00\x00\x08free"), uint32(f.moov-40))
+	c.write(open,
+		patch{32, append(head, "mdat"...)}, patch{f.moov + 4, []byte("moov")},
+		patch{end + 8, make([]byte, 4)}, // free, and then media without a size
+	)
 }
 
 // cut finalises the file.
-func (c *camera) cut() { c.write(c.film.final) }
+func (c *camera) cut() { c.write(len(c.film.final)) }
 
-// write adds what is new, and changes what is other, in place.
-func (c *camera) write(now []byte) {
+// write adds what is new, and then takes back what is there no more.
+func (c *camera) write(until int, patches ...patch) {
 	c.t.Helper()
 	file, err := os.OpenFile(c.path, os.O_CREATE|os.O_WRONLY, 0o644)
 	require.NoError(c.t, err)
 	defer file.Close()
-	_, err = file.WriteAt(now[len(c.has):], int64(len(c.has)))
-	require.NoError(c.t, err)
-	for i := range c.has {
-		if now[i] != c.has[i] {
-			_, err := file.WriteAt(now[i:i+1], int64(i))
-			require.NoError(c.t, err)
+	added := bytes.Clone(c.film.final[c.written:until])
+	for _, p := range patches {
+		if p.at >= c.written {
+			copy(added[p.at-c.written:], p.data)
 		}
 	}
-	c.has = bytes.Clone(now)
+	_, err = file.WriteAt(added, int64(c.written))
+	require.NoError(c.t, err)
+	for _, old := range c.patches {
+		if slices.ContainsFunc(patches, func(p patch) bool { return p.at == old.at }) {
+			continue
+		}
+		_, err := file.WriteAt(c.film.final[old.at:old.at+len(old.data)], int64(old.at))
+		require.NoError(c.t, err)
+	}
+	c.written, c.patches = until, patches
+}
+
+// spoil changes a byte that was written long ago, in the film as well.
+func (c *camera) spoil(at int) {
+	c.t.Helper()
+	c.film.final = bytes.Clone(c.film.final)
+	c.film.final[at] ^= 0xff
+	file, err := os.OpenFile(c.path, os.O_WRONLY, 0)
+	require.NoError(c.t, err)
+	defer file.Close()
+	_, err = file.WriteAt(c.film.final[at:at+1], int64(at))
+	require.NoError(c.t, err)
 }
 
 // seconds gives how much of an object decodes, without complaints of the decoder.

@@ -23,7 +23,7 @@ func TestGCS(t *testing.T) {
 	t.Setenv("STORAGE_EMULATOR_HOST", g.URL)
 	to := recorder.Storage{GCP: &recorder.GCPUpload{Bucket: g.Bucket}}
 	d := newDeck(t, upload.Options{})
-	data := noise(1, 20*mib) // in pieces
+	data := noise(1, 17*mib) // in pieces
 	e := d.entry(one("job", recorder.FileOutput{Storage: to}), data)
 	rec := deliver(t, e)
 	requireDelivered(t, rec)

@@ -123,12 +123,14 @@ func (g *growth) sendRest(ctx context.Context, f *os.File, size int64) error {
 		}
 	}
 	for _, n := range changed {
-		if n == 1 {
-			if err := g.announce(f, size); err != nil {
-				return err
-			}
+		p, err := g.read(f, size, n)
+		if err != nil {
+			return err
 		}
-		if err := g.resend(ctx, f, size, n); err != nil {
+		if n == 1 {
+			g.announce(p, size)
+		}
+		if err := g.replace(ctx, f, p); err != nil {
 			return err
 		}
 	}
@@ -163,16 +165,27 @@ func (g *growth) isSent(n int) (is bool) {
 	return is
 }
 
+// read gives a part as it is now.
+func (g *growth) read(f *os.File, size int64, n int) (p piece, err error) {
+	p = pieceOf(g.size, size, n)
+	p.sum, err = sumOf(f, p)
+	return p, diskFault(err)
+}
+
 // resend sends a part as it is now, unless it was sent like that.
 func (g *growth) resend(ctx context.Context, f *os.File, size int64, n int) error {
-	p := pieceOf(g.size, size, n)
-	var err error
-	if p.sum, err = sumOf(f, p); err != nil {
-		return diskFault(err)
+	p, err := g.read(f, size, n)
+	if err != nil {
+		return err
 	}
+	return g.replace(ctx, f, p)
+}
+
+// replace sends a part, unless it was sent like that.
+func (g *growth) replace(ctx context.Context, f *os.File, p piece) error {
 	there, key, id := false, "", ""
 	g.j.look(func(pr progress) {
-		there, key, id = pr.Parts[n] != "" && pr.has(n, pr.Parts[n], p.sum), pr.Name, pr.UploadID
+		there, key, id = pr.Parts[p.n] != "" && pr.has(p.n, pr.Parts[p.n], p.sum), pr.Name, pr.UploadID
 	})
 	if there {
 		return nil
@@ -184,21 +197,15 @@ func (g *growth) resend(ctx context.Context, f *os.File, size int64, n int) erro
 		}
 		return err
 	}
-	g.j.update(func(pr *progress) { pr.sent(n, etag, p.sum) })
+	g.j.update(func(pr *progress) { pr.sent(p.n, etag, p.sum) })
 	g.notes.part(id, p, etag, g.scan.mediaBelow(p.at+p.size))
 	return nil
 }
 
-// announce notes what the object will be, before the last part is sent.
-func (g *growth) announce(f *os.File, size int64) error {
-	head := pieceOf(g.size, size, 1)
-	sum, err := sumOf(f, head)
-	if err != nil {
-		return diskFault(err)
-	}
+// announce notes what the object will be, before the last part is sent: the header's.
+func (g *growth) announce(head piece, size int64) {
 	sums := g.sums(size)
-	sums[0] = sum
-	g.note.Final = &finalNote{Parts: len(sums), Size: size, ETag: compositeETag(sums), Head: sum}
+	sums[0] = head.sum
+	g.note.Final = &finalNote{Parts: len(sums), Size: size, ETag: compositeETag(sums), Head: head.sum}
 	g.notes.begun(g.note)
-	return nil
 }

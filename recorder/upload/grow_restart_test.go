@@ -24,8 +24,8 @@ func TestGrowthGoesOnAfterARestart(t *testing.T) {
 		hang      func(*http.Request) bool
 		again     int64 // parts that are sent twice at most
 	}{
-		"grew":       {fragments: 12, again: 1},
-		"tail":       {hang: isPart8, again: 2},
+		"grew":       {fragments: 14, again: 1},
+		"tail":       {hang: isTail, again: 2},
 		"header":     {hang: isHeader, again: 1},
 		"completion": {hang: isCompletion, again: 1},
 		"manifest":   {hang: isManifest, again: 1},

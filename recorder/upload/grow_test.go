@@ -86,6 +86,12 @@ func (k *take) notes() map[string]string {
 	return notes
 }
 
+// begun waits until it has an upload, and knows.
+func (k *take) begun() {
+	k.t.Helper()
+	eventually(k.t, func() bool { return len(k.notes()) > 0 })
+}
+
 func growing(t *testing.T) *deck { return newDeck(t, upload.Options{}) }
 
 func toS3(u *recorder.S3Upload) recorder.Job {
@@ -241,7 +247,7 @@ func TestGrowthLosesItsName(t *testing.T) {
 	d, f := growing(t), shot(t)
 	k := d.roll(toS3(s.Upload()), f)
 	k.camera.roll(6)
-	eventually(t, func() bool { return s.Uploads() == 1 })
+	k.begun()
 	s.Put("talks/talk.mp4", []byte("theirs"))
 	rec := k.end()
 	require.Equal(t, recorder.FileDelivered, rec.Files[0].State, rec.Files[0].Error)
@@ -258,11 +264,10 @@ func TestGrowthFindsAChange(t *testing.T) {
 	p := recordertest.StartS3Proxy(t, s.Endpoint)
 	d, f := growing(t), shot(t)
 	k := d.roll(toS3(through(s, p)), f)
-	k.camera.roll(12)
-	parts(t, p, f.ends[11]/takePart)
-	f.final = bytes.Clone(f.final)
-	f.final[2*takePart+99] ^= 0xff
-	k.camera.film = f
+	k.camera.roll(14)
+	parts(t, p, f.ends[13]/takePart)
+	k.camera.spoil(2*takePart + 99)
+	f = k.camera.film
 	rec := k.end()
 	require.Equal(t, recorder.FileDelivered, rec.Files[0].State, rec.Files[0].Error)
 	require.Equal(t, "talks/talk.mp4", rec.Files[0].Filename)
@@ -275,13 +280,14 @@ func TestGrowthOfNothing(t *testing.T) {
 	s := recordertest.StartS3(t)
 	d, f := growing(t), shot(t)
 	k := d.roll(toS3(s.Upload()), f)
-	eventually(t, func() bool { return s.Uploads() == 1 })
+	k.begun()
 	k.stop()
 	rec := deliver(t, k.entry)
 	require.Equal(t, recorder.FileEmpty, rec.Files[0].State)
 	require.Zero(t, s.Uploads())
 	given := d.roll(toS3(s.Upload()), f) // given back for another try
-	eventually(t, func() bool { return s.Uploads() == 1 })
+	given.begun()
+	require.Equal(t, 1, s.Uploads())
 	given.stop()
 	require.NoError(t, given.entry.Free())
 	require.Zero(t, s.Uploads())

@@ -34,12 +34,9 @@ type deck struct {
 func newDeck(t *testing.T, opts upload.Options) *deck {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
-	if opts.Stall == 0 {
-		opts.Stall = 5 * time.Second
-	}
 	opts.AllowTemp, opts.Log = true, zap.New(core)
 	if opts.GiveUpAfter == 0 {
-		opts.GiveUpAfter = 20 * time.Second
+		opts.GiveUpAfter = 2 * time.Minute // only a failing test waits for it
 	}
 	opts.Backoff = upload.Backoff{Min: 10 * time.Millisecond, Max: 50 * time.Millisecond}
 	d := &deck{t: t, dir: filepath.Join(t.TempDir(), "spool"), opts: opts, logs: logs}

@@ -46,7 +46,8 @@ type Options struct {
 	// backup of their own. The zero Storage is none.
 	Backup Storage
 	// BackupAfter is how long a storage may fail without a success before the backup
-	// takes over. One that refuses is given up after 3 tries. Default 1 min.
+	// takes over. One that refuses is given up after 3 tries. Default 1 min, and
+	// GiveUpAfter where that is less.
 	BackupAfter time.Duration
 	// Overwrite is Storage.Overwrite for the buckets that jobs bring themselves.
 	Overwrite bool
@@ -107,6 +108,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.BackupAfter <= 0 {
 		o.BackupAfter = DefaultBackupAfter
+	}
+	if o.GiveUpAfter > 0 { // nothing is given up that the backup was not asked for
+		o.BackupAfter = min(o.BackupAfter, o.GiveUpAfter)
 	}
 	if o.Stall <= 0 {
 		o.Stall = defaultStall

@@ -511,7 +511,7 @@ func TestSeriesGoesOnWithNothing(t *testing.T) {
 func TestSeriesGoesOnIntoTheBackup(t *testing.T) {
 	s := recordertest.StartS3(t)
 	dir := t.TempDir()
-	d := newDeck(t, upload.Options{Backup: upload.Storage{Directory: dir}, BackupAfter: time.Millisecond})
+	d := newDeck(t, upload.Options{Backup: upload.Storage{Directory: dir}})
 	p := recordertest.StartS3Proxy(t, s.Endpoint)
 	first := d.show(hlsJob("hls", s3Storage(through(s, p))))
 	stop := first.follow()

@@ -27,6 +27,7 @@ import (
 // needs to put the parts together is told apart: this one copies them to a file, S3
 // does not.
 func TestStopToAvailable(t *testing.T) {
+	t.Parallel() // most of it is waiting for a line
 	lengths := []time.Duration{20 * time.Second, 3 * time.Minute}
 	if os.Getenv("TAPEDECK_LONG") != "" {
 		lengths = []time.Duration{time.Minute, 10 * time.Minute, time.Hour}

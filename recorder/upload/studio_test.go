@@ -132,7 +132,7 @@ func eventually(t *testing.T, what func() bool) {
 }
 
 // viewer reads a playlist over and over, and for every version it sees demands
-// what that names.
+// what that names: below the server, or it would keep a processor from what it watches.
 type viewer struct {
 	mu       sync.Mutex
 	versions []string // oldest first
@@ -147,22 +147,24 @@ func view(t *testing.T, s *recordertest.S3, key string) *viewer {
 	go func() {
 		defer close(v.done)
 		last := ""
+		look := time.NewTicker(time.Millisecond)
+		defer look.Stop()
 		for {
-			if text := string(s.Find(key)); text != last {
-				last = text
-				for _, n := range listed(text) {
-					if s.Find(path.Join(path.Dir(key), n)) == nil {
+			if text, _ := os.ReadFile(s.Path(key)); string(text) != last {
+				last = string(text)
+				for _, n := range listed(last) {
+					if _, err := os.Stat(s.Path(path.Join(path.Dir(key), n))); err != nil {
 						t.Errorf("%s names %s, which is not there", key, n)
 					}
 				}
 				v.mu.Lock()
-				v.versions = append(v.versions, text)
+				v.versions = append(v.versions, last)
 				v.mu.Unlock()
 			}
 			select {
 			case <-v.quit:
 				return
-			default:
+			case <-look.C:
 			}
 		}
 	}()
