@@ -10,7 +10,11 @@ func (r Recording) Accounted() bool { return r.Status == StatusEnding && r.Ended
 // lost while it, or the part that was to follow it, was recorded, and not long ago.
 func (t Task) CutOff(now time.Time) bool {
 	rec := t.Recording
-	cut := !rec.Accounted() && rec.EndReason == "" && (rec.StartedAt != 0 || len(rec.Earlier) > 0)
+	open, last := !rec.Accounted() && rec.EndReason == "", rec.UpdatedAt
+	if rec.EndReason == EndWorkerLost { // a life that accounted for it has not come to the job
+		open, last = true, rec.EndedAt
+	}
+	cut := open && (rec.StartedAt != 0 || len(rec.Earlier) > 0)
 	return (cut || rec.superseded()) && t.Job.OnWorkerLoss != LossEnd && max(rec.Part, 1) < MostParts &&
-		now.Sub(time.Unix(0, rec.UpdatedAt)) < ResumeWithin
+		now.Sub(time.Unix(0, last)) < ResumeWithin
 }

@@ -147,6 +147,10 @@ type Recording struct {
 	// Orphan says of what is to be delivered that its job is another worker's by now, or
 	// nobody's: it goes beside what is there and replaces nothing. Told by whoever delivers.
 	Orphan bool `json:"-"`
+	// Unbegun says of what is to be delivered that parts up to this number were to follow it, and nobody
+	// has begun one: what a storage says of their going on in a playlist stands for nobody. Told by
+	// whoever delivers; 0 for none.
+	Unbegun int `json:"-"`
 
 	Stats Stats `json:"stats,omitzero"`
 

@@ -137,7 +137,7 @@ func (w *Worker) recoverJob(ctx context.Context, pieces []*piece, slot bool, fre
 	for _, p := range pieces {
 		if !p.rec.Accounted() {
 			p.rec = Salvage(p.rec, p.entry.Task().Dir,
-				Errorf(CodeWorkerLost, "the worker ended while it recorded; this is what there was until then"), EndWorkerLost, w.Now().UnixNano())
+				Errorf(CodeWorkerLost, "the worker ended while it recorded; this is what there was until then"), EndWorkerLost, cmp.Or(p.rec.UpdatedAt, w.Now().UnixNano()))
 			w.save(p.entry, p.rec, log)
 		}
 	}
@@ -192,6 +192,9 @@ func (t *tenure) takeUp(pieces []*piece, slot, goesOn bool) {
 		return
 	}
 	t.locate(last, state)
+	if state.StartedAt == 0 {
+		last.rec.Unbegun = state.Part
+	}
 	if n := len(last.rec.Incidents); n > 0 {
 		t.counts.last = last.rec.Incidents[n-1].At // an earlier life told of them
 	}

@@ -37,7 +37,7 @@ func (t *tenure) inherit(rec Recording) (next Recording, playlists []string, ok 
 		t.concludeInherited(next, why)
 		return next, nil, false
 	}
-	if len(t.job.Segments) == 0 {
+	if t.handed = len(t.job.Segments) > 0; !t.handed {
 		return next, nil, true
 	}
 	wait := time.NewTimer(playlistWait)
@@ -47,7 +47,6 @@ func (t *tenure) inherit(rec Recording) (next Recording, playlists []string, ok 
 	case <-wait.C:
 		t.log.Warn("the playlists of the lost worker are not known in time: others begin")
 	}
-	t.handed = playlists != nil
 	return next, playlists, true
 }
 
@@ -65,7 +64,7 @@ func (t *tenure) account(rec Recording) (next Recording) {
 	if rec.StartedAt != 0 {
 		next = t.lose(rec)
 	} else if last := &t.earlier[len(t.earlier)-1]; !t.here(last.Part) {
-		last.readAgain()
+		last.notFollowed()
 	}
 	next.Earlier = cloneParts(t.earlier)
 	return next
@@ -135,13 +134,20 @@ func (t *tenure) concludeInherited(next Recording, why string) {
 func (t *tenure) concludeLost(rec Recording) {
 	cause := Errorf(CodeWorkerLost,
 		"the worker that recorded this has not come back; its spool holds the files and is delivered when it does")
-	if rec.StartedAt == 0 && len(rec.Earlier) > 0 {
+	worker, n := t.predecessor(), len(rec.Earlier)
+	unbegun := rec.StartedAt == 0 && n > 0
+	if unbegun {
+		worker = rec.Earlier[n-1].Worker
 		rec = rec.unlessBegun()
 	}
 	part := rec.part()
-	part.Worker = t.predecessor()
+	part.Worker = worker
+	if unbegun {
+		part.notFollowed()
+	}
 	t.mu.Lock()
 	t.earlier = append(cloneParts(rec.Earlier), part)
+	readUnended(t.earlier)
 	all := rec.Clone()
 	all.Earlier = cloneParts(t.earlier)
 	t.mu.Unlock()
@@ -222,19 +228,38 @@ func (t *tenure) rescueAgain(rec Recording) {
 		return
 	}
 	rec = t.whole(rec)
-	if n := len(rec.Earlier); t.handed && rec.StartedAt == 0 && n > 0 {
-		rec.Earlier[n-1].readAgain()
+	if n := len(rec.Earlier); rec.StartedAt == 0 && n > 0 {
+		rec.Earlier[n-1].notFollowed()
 	}
+	readUnended(rec.Earlier)
 	t.rescueBeside(rec, true)
 	t.beside.Wait()
 }
 
-// readAgain has the playlists of a part read again that were rescued for one that never began: whoever
-// is next goes on in them, or ends them.
+// notFollowed says that the part after this one never began: the playlists that were rescued for it are
+// read again, and whoever is next goes on in them, or ends them.
+func (p *Part) notFollowed() {
+	for i := range p.Segments {
+		p.Segments[i].Continued = false
+	}
+	p.readAgain()
+}
+
+// readAgain has the playlists of a lost part read again that nobody went on in.
 func (p *Part) readAgain() {
 	for i := range p.Segments {
-		if s := &p.Segments[i]; s.State == FileDelivered {
+		if s := &p.Segments[i]; s.State == FileDelivered && !s.Continued {
 			s.State = FilePending
+		}
+	}
+}
+
+// readUnended has the playlists read again that a rescue left for others to go on in, who were
+// late, or never came: they get their end.
+func readUnended(parts []Part) {
+	for i := range parts {
+		if parts[i].EndReason == EndWorkerLost {
+			parts[i].readAgain()
 		}
 	}
 }

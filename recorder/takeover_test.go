@@ -382,6 +382,61 @@ func TestPlaylistsEndWhereNobodyGoesOn(t *testing.T) {
 	})
 }
 
+// A playlist that was rescued for a part which never began, or came too late for it, gets its end from whoever
+// ends the job.
+func TestPlaylistsThatNobodyWentOnIn(t *testing.T) {
+	ends := func(y *yard, wait time.Duration) (reasons *[]recorder.EndReason) {
+		reasons = &[]recorder.EndReason{}
+		y.spool.OnRescue = func(_ context.Context, rec recorder.Recording, _ map[string]string) (recorder.Recording, []string) {
+			time.Sleep(wait)
+			*reasons = append(*reasons, rec.EndReason)
+			rec.Segments[0].State = recorder.FileDelivered
+			return rec, []string{playlist}
+		}
+		return reasons
+	}
+	t.Run("too late", func(t *testing.T) {
+		inYard(t, func(y *yard) {
+			reasons := ends(y, 3*time.Second)
+			y.start()
+			l := y.putAs(lostJob(segmentsJob))
+			time.Sleep(time.Minute)
+			l.Sent <- stopCommand()
+			got := y.finished(l)
+			assert.Equal(t, "live.part2.m3u8", got.Segments[0].PlaylistName)
+			assert.Equal(t, []recorder.EndReason{"", recorder.EndWorkerLost}, *reasons)
+			assert.Equal(t, recorder.StatusComplete, got.Status)
+		})
+	})
+	t.Run("never", func(t *testing.T) {
+		inYard(t, func(y *yard) {
+			reasons := ends(y, 0)
+			job, rec := lostJob(segmentsJob)
+			rec.Segments[0].State, rec.Segments[0].Continued = recorder.FileDelivered, true
+			rec.Earlier = []recorder.Part{{
+				Part: 1, Worker: "w0", StartedAt: rec.StartedAt, EndedAt: rec.UpdatedAt, EndReason: recorder.EndWorkerLost, Segments: rec.Segments,
+			}}
+			rec.Part, rec.StartedAt, rec.Segments = 2, 0, nil
+			rec.Status, rec.EndReason = recorder.StatusEnding, recorder.EndTooManyTries
+			rec.Error = recorder.Errorf(recorder.CodeWorkerLost, "tried 3 times")
+			y.start()
+			l := recordertest.NewFakeLease(job, rec)
+			l.Previous = "w2"
+			var by string
+			rescue := y.spool.OnRescue
+			y.spool.OnRescue = func(ctx context.Context, rec recorder.Recording, notes map[string]string) (recorder.Recording, []string) {
+				by = rec.Worker
+				return rescue(ctx, rec, notes)
+			}
+			got := y.finished(y.queue.Put(l))
+			assert.Equal(t, []recorder.EndReason{recorder.EndWorkerLost}, *reasons)
+			assert.Equal(t, "w0", by, "whose spool has it, and not who had the job last")
+			assert.False(t, got.Segments[0].Continued)
+			assert.Equal(t, recorder.FileDelivered, got.Segments[0].State)
+		})
+	})
+}
+
 func TestPlaylistsGoOnAfterAFault(t *testing.T) {
 	for name, c := range map[string]struct {
 		next      act
@@ -546,6 +601,60 @@ func TestWorkerThatComesBackRecordsOn(t *testing.T) {
 		y.finished(other)
 		y.allFreed()
 	})
+}
+
+// A life that accounted for what was cut off, and was killed before it came to the job, changes nothing.
+func TestWorkerThatComesBackTwice(t *testing.T) {
+	inYard(t, func(y *yard) {
+		entry := y.cut()
+		y.queue.OnAdopt = func(string) (recorder.Lease, error) { return nil, errors.New("redis is away") }
+		y.start()
+		time.Sleep(3 * time.Second)
+		saved := entry.Task()
+		require.Equal(t, recorder.EndWorkerLost, saved.Recording.EndReason, "it is accounted for")
+		assert.True(t, saved.CutOff(time.Now()))
+		y.queue.OnAdopt = nil // that life is over
+		y.stop()
+		time.Sleep(time.Minute)
+
+		again := &yard{t: t, worker: y.worker, queue: y.queue, spool: &recordertest.FakeSpool{Root: t.TempDir()}, runner: y.runner, ended: make(chan error, 1)}
+		again.worker.Spool = again.spool
+		again.spool.Leave(again.spool.Entry(saved))
+		_, state := lostJob()
+		l := again.adopts(state)
+		again.start()
+		y.stop = again.stop
+		time.Sleep(time.Minute)
+		l.Sent <- stopCommand()
+		got := again.finished(l)
+		assert.Equal(t, recorder.StatusComplete, got.Status)
+		assert.Equal(t, 2, got.Part)
+	})
+}
+
+// What is here gets its end here, where the part that was to go on in it began nowhere.
+func TestWorkerThatComesBackAfterOneThatDidNotBegin(t *testing.T) {
+	for name, c := range map[string]struct {
+		started int64
+		unbegun int
+	}{
+		"nobody began": {0, 2},
+		"they did":     {1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inYard(t, func(y *yard) {
+				entry := y.cut()
+				_, rec := lostJob()
+				rec.Earlier = []recorder.Part{{Part: 1, StartedAt: rec.StartedAt, EndReason: recorder.EndWorkerLost, Files: rec.Clone().Files}}
+				rec.Part, rec.StartedAt, rec.Status, rec.Files = 2, c.started, recorder.StatusStarting, nil
+				l := y.adopts(rec)
+				time.Sleep(11 * time.Minute)
+				y.start()
+				y.finished(l)
+				assert.Equal(t, c.unbegun, entry.End().Given.Unbegun)
+			})
+		})
+	}
 }
 
 func TestWorkerThatComesBackTooLate(t *testing.T) {

@@ -22,7 +22,7 @@ type tenure struct {
 
 	orders  *orders
 	run     context.Context //nolint:containedctx // done with a Stop: nothing is recorded any more
-	handed  bool            // a lost worker's playlists were handed to the next part
+	handed  bool            // a lost worker's playlists are left for the next part
 	unbegun int             // starts in a row of which nothing came
 	passed  bool            // the job is left to others: what is here goes beside theirs
 
