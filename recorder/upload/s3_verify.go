@@ -130,13 +130,36 @@ func (s *s3Store) fault(ctx context.Context, key string, err error) *fault {
 		}
 		return f
 	}
-	f := &fault{class: httpClass(status, denied), text: fmt.Sprintf("%s: %s (%s)", what, http.StatusText(status), code), cause: err}
+	f := &fault{class: httpClass(status, denied), text: what + ": " + http.StatusText(status), cause: err}
+	if code != "" {
+		f.text += " (" + clip(code) + ")"
+	}
 	var api smithy.APIError
 	if errors.As(err, &api) && api.ErrorMessage() != "" {
 		f.text += ": " + clip(api.ErrorMessage())
 	}
 	s.explain(f, code, err)
+	if f.remedy == "" {
+		f.explainStatus(status, code)
+	}
 	return f
+}
+
+// explainStatus is for servers that say nothing S3 would: to a look at an object none can, for an answer to
+// HEAD has no text, and the SDK makes a code of the status.
+func (f *fault) explainStatus(status int, code string) {
+	if code != "" && code != strings.ReplaceAll(http.StatusText(status), " ", "") {
+		return
+	}
+	switch {
+	case status == http.StatusBadRequest, status >= 300 && status < 400:
+		f.remedy = "check the region, and that the endpoint is that of an S3 API"
+	case status == http.StatusNotImplemented:
+		f.class = denied
+		fallthrough
+	case status >= 400 && status < 500 && f.class == denied:
+		f.remedy = "check that the endpoint is that of an S3 API"
+	}
 }
 
 func (s *s3Store) explain(f *fault, code string, err error) {
