@@ -5,8 +5,12 @@
 // Every test has a home of its own (spool, temp directory, Redis). When it
 // ends, nothing that it started may be left: see home.requireNothingLeft.
 //
+// Tests that are judged by the clock run alone, and are judged again when somebody else took
+// the processors (judged). All others are parallel: they wait for what they mean, and hold
+// on a machine that is busy with their neighbours.
+//
 // TAPEDECK_BIN names the binary to drive; TAPEDECK_E2E_KEEP=1 keeps what was
-// recorded below out/e2e.
+// recorded below out/e2e; TAPEDECK_LONG=1 records for a minute what is judged by the clock.
 package e2e
 
 import (
