@@ -47,6 +47,7 @@ var (
 	bucketPattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,253}[a-z0-9]$`)
 	ossBucketPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`)
 	accountPattern   = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
+	regionPattern    = regexp.MustCompile(`^[A-Za-z0-9-]{1,63}$`) // what the SDK puts into a host's name
 	containerPattern = regexp.MustCompile(`^(\$root|\$web|[a-z0-9](-?[a-z0-9])+)$`)
 	rolePattern      = regexp.MustCompile(`^arn:[a-z0-9-]+:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}$`)
 	headerName       = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
@@ -63,6 +64,9 @@ func (s S3Upload) validate(f *Faults, field string) {
 	validateBucket(f, field+".bucket", s.Bucket)
 	if s.Endpoint != "" {
 		validateEndpoint(f, field+".endpoint", s.Endpoint)
+	}
+	if s.Region != "" && !regionPattern.MatchString(s.Region) {
+		f.add(field+".region", s.Region, "use 1 to 63 characters of A-Z a-z 0-9 -, such as eu-central-1, or none")
 	}
 	if (s.AccessKey == "") != (s.Secret == "") {
 		f.add(field+".secret", nil, "access_key and secret belong together: give both, or neither for the worker's own credentials")

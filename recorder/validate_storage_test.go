@@ -29,6 +29,8 @@ func TestValidateStorage(t *testing.T) {
 		field, says string
 	}{
 		{s3(func(u *recorder.S3Upload) { u.Bucket = "" }), "s3.bucket", "3 to 255"},
+		{s3(func(u *recorder.S3Upload) { u.Region = "us east" }), "s3.region", "such as eu-central-1"},
+		{s3(func(u *recorder.S3Upload) { u.Region = "eu_central_1" }), "s3.region", "such as eu-central-1"},
 		{s3(func(u *recorder.S3Upload) { u.Secret = "" }), "s3.secret", "belong together"},
 		{s3(func(u *recorder.S3Upload) { u.AssumeRoleARN = "role" }), "s3.assume_role_arn", "arn:aws:iam::"},
 		{s3(func(u *recorder.S3Upload) { u.AssumeRoleExternalID = "5ecret-x" }), "s3.assume_role_external_id", "name the role"},
