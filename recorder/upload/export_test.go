@@ -15,7 +15,9 @@ func (s *Spool) RescueSeries(ctx context.Context, job recorder.Job, rec recorder
 
 // HoldReading makes the reading of a whole file that was followed last for ever.
 func HoldReading(e recorder.SpoolEntry, i int) {
-	e.(*entry).grown(i).pass = &pass{done: make(chan struct{})}
+	if held, ok := e.(*entry); ok {
+		held.grown(i).pass = &pass{done: make(chan struct{})}
+	}
 }
 
 // LengthOf measures an MP4.

@@ -155,7 +155,7 @@ func (s *series) job(f localFile, before *failure) job {
 		j.journal = before.before
 	}
 	where := s.route.where(j.set != nil && j.set.Backup)
-	j.replace = (f.mutable && !(s.orphan && s.replaced)) || where.Overwrite
+	j.replace = (f.mutable && (!s.orphan || !s.replaced)) || where.Overwrite
 	sent, known := s.book.sent[f.name]
 	j.at, j.final, j.goesOn = sent.Location, s.final, s.goesOn()
 	j.shared = isPlaylist(f.name) && (known || j.goesOn)
@@ -231,7 +231,7 @@ func (j job) send(ctx context.Context, st store) (sentFile, digest, error) {
 	if j.first {
 		return j.place(ctx, st, o, sent)
 	}
-	o.exact = !(j.series.orphan && j.series.replaced) // a picture of which there is one
+	o.exact = !j.series.orphan || !j.series.replaced // a picture of which there is one
 	p, err := st.put(ctx, o)
 	if sent.Location = p.Location; err == nil && p.Name != o.name {
 		sent.Under = j.under(p)
