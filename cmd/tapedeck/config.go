@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caarlos0/env/v11"
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
@@ -112,8 +111,8 @@ func (a *app) load(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	if err := env.ParseWithOptions(&a.config, env.Options{Prefix: "TAPEDECK_"}); err != nil {
-		return usageError{fmt.Errorf("TAPEDECK_* variables: %s", recorder.ScrubText(err.Error()))}
+	if err := readEnvironment(&a.config); err != nil {
+		return err
 	}
 	applyFlag(cmd, "log-level", &a.config.Log.Level)
 	applyFlag(cmd, "log-format", &a.config.Log.Format)

@@ -86,6 +86,14 @@ func (c WorkerConfig) watermarks(disk int64) (minFree, reserve int64) {
 	return minFree, reserve
 }
 
+// writable says why nothing can be written into a directory.
+func writable(dir string) error {
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("spool %s: cannot be written: %w", dir, err)
+	}
+	return nil
+}
+
 // diskOf gives the size and the free bytes of a directory's disk.
 func diskOf(dir string) (size, free int64, err error) {
 	var st unix.Statfs_t

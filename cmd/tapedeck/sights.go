@@ -31,8 +31,11 @@ func (a *app) sights(ctx context.Context, from control.Sources, log *zap.Logger)
 	return sights{health: health, metrics: metrics.Handler()}, metrics
 }
 
-// diskCheck tells of a spool that is too full for all a worker does.
+// diskCheck tells of a spool that cannot be written, or is too full for all a worker does.
 func (a *app) diskCheck() error {
+	if err := writable(a.config.Spool); err != nil {
+		return err
+	}
 	size, free, err := diskOf(a.config.Spool)
 	if err != nil {
 		return err
@@ -46,6 +49,9 @@ func (a *app) diskCheck() error {
 // observe lets a worker be watched, and has it mind its disk.
 func (a *app) observe(ctx context.Context, w *recorder.Worker, q *queue.Queue, spool *upload.Spool, log *zap.Logger) (sights, error) {
 	size, _, err := diskOf(spool.Dir())
+	if err == nil {
+		err = writable(spool.Dir())
+	}
 	if err != nil {
 		return sights{}, recorder.Errorf(recorder.CodeUnavailable, "%w", err)
 	}

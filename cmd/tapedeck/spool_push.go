@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -189,6 +190,11 @@ func (p *pusher) push(ctx context.Context, h upload.Held, missed bool) error {
 		}
 		return nil
 	}
+	if p.awaited(ctx, h) {
+		err := recorder.Errorf(recorder.CodeConflict, "%s was not delivered: it was cut off %s ago, and a worker may record on: "+
+			"once its job has ended, or %s after the cut, it can be pushed", name, time.Since(h.Written).Round(time.Second), recorder.ResumeWithin)
+		return errors.Join(err, e.Close())
+	}
 	rec := salvaged(e)
 	before := rec.Clone()
 	if err := e.Save(rec); err != nil {
@@ -207,6 +213,20 @@ func (p *pusher) push(ctx context.Context, h upload.Held, missed bool) error {
 	return e.Free()
 }
 
+// awaited reports whether an entry is what a worker goes on from: delivered now it would be
+// the end of the recording.
+func (p *pusher) awaited(ctx context.Context, h upload.Held) bool {
+	if h.Damaged != nil || h.Task.Recording.Worker == "" || !h.Task.CutOff(time.Now()) {
+		return false
+	}
+	q, err := p.queue()
+	if err != nil {
+		return true
+	}
+	found, err := q.List(ctx, recorder.Filter{IDs: []string{h.Task.Job.ID}})
+	return err != nil || len(found) == 1 && !found[0].Status.Ended() && found[0].Worker == h.Task.Recording.Worker
+}
+
 // salvaged accounts for a recording that was cut off.
 func salvaged(e recorder.SpoolEntry) recorder.Recording {
 	task := e.Task()
@@ -219,7 +239,7 @@ func salvaged(e recorder.SpoolEntry) recorder.Recording {
 		code, reason = recorder.CodeWorkerLost, recorder.EndWorkerLost
 	}
 	cause := recorder.Errorf(code, "the recording was interrupted; this is what there was until then")
-	return recorder.Salvage(rec, task.Dir, cause, reason, time.Now().UnixNano())
+	return recorder.Salvage(rec, task.Dir, cause, reason, cmp.Or(rec.UpdatedAt, time.Now().UnixNano()))
 }
 
 // arrived reports whether nothing of it has to stay in the spool.

@@ -236,10 +236,41 @@ func TestSpoolPushKeepsWhatIsNotDelivered(t *testing.T) {
 	code, _, errOut = verb(soon(t), "spool", "push", "--all")
 	assert.Equal(t, exitFailed, code, "what is busy is not delivered")
 	assert.Contains(t, errOut.String(), "EG_busy-1 was not delivered: whoever works on it delivers it")
-	assert.ElementsMatch(t, []string{"EG_1.mp4", "EG_new.mp4"}, s.stored())
+	assert.Contains(t, errOut.String(), "EG_new-1 was not delivered: it was cut off", "a worker may go on from it")
 	require.NoError(t, busy.Close())
-	code, _, errOut = verb(soon(t), "spool", "push", "--all")
+	code, _, errOut = verb(soon(t), "spool", "push", "EG_busy")
 	assert.Zero(t, code, errOut)
+	assert.ElementsMatch(t, []string{"EG_1.mp4", "EG_busy.mp4"}, s.stored())
+}
+
+// What a worker records on from is the end of nothing, unless its job has ended.
+func TestSpoolPushLeavesWhatIsGoneOnWith(t *testing.T) {
+	embedded(t, "127.0.0.1:0")
+	s := newShelf(t)
+	code, _, errOut := verb(soon(t), "enqueue", "--url", "https://example.com", "--file", "EG_1.mp4", "--id", "EG_1")
+	require.Zero(t, code, errOut)
+	q, err := queue.Open(soon(t), os.Getenv("TAPEDECK_REDIS_URL"), queue.Options{Worker: "w1"})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = q.Close() })
+	lease, err := q.Claim(soon(t))
+	require.NoError(t, err)
+	s.leave("EG_1", "w1", 0)
+	code, _, errOut = verb(soon(t), "spool", "push", "EG_1")
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, errOut.String(), "a worker may record on")
+	assert.Empty(t, s.stored())
+	entry, err := s.spool.Left()
+	require.NoError(t, err)
+	require.Len(t, entry, 1, "nobody has it")
+	assert.True(t, entry[0].Task().CutOff(time.Now()))
+	require.NoError(t, entry[0].Close())
+
+	rec := lease.Recording()
+	rec.Status, rec.EndReason = recorder.StatusFailed, recorder.EndWorkerLost
+	require.NoError(t, lease.Finish(soon(t), rec))
+	code, _, errOut = verb(soon(t), "spool", "push", "EG_1")
+	assert.Zero(t, code, errOut)
+	assert.Equal(t, []string{"EG_1.mp4"}, s.stored())
 }
 
 // What is only looked at is not made.

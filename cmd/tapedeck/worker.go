@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"os/signal"
 	"time"
 
@@ -200,7 +201,11 @@ func (a *app) beat(ctx context.Context, q *queue.Queue, w *recorder.Worker, log 
 		defer close(ended)
 		tick := time.NewTicker(a.config.Redis.LeaseTTL / 3)
 		defer tick.Stop()
-		for {
+		var twin bool
+		for first := true; ; first = false {
+			if !first && !twin {
+				twin = hasTwin(beating, q, info, log)
+			}
 			info.Running, info.Draining = w.Running(), ctx.Err() != nil
 			if err := q.Beat(beating, info); err != nil && beating.Err() == nil {
 				log.Warn("the pool was not told", zap.Error(err))
@@ -221,6 +226,19 @@ func (a *app) beat(ctx context.Context, q *queue.Queue, w *recorder.Worker, log 
 			log.Warn("the pool was not told", zap.Error(err))
 		}
 	}
+}
+
+// hasTwin looks whether somebody else beats under this worker's id, and tells.
+func hasTwin(ctx context.Context, q *queue.Queue, own queue.WorkerInfo, log *zap.Logger) bool {
+	workers, err := q.Workers(ctx)
+	twin := err == nil && slices.ContainsFunc(workers, func(w queue.WorkerInfo) bool {
+		return w.ID == own.ID && w.StartedAt != own.StartedAt
+	})
+	if twin {
+		log.Error("another live worker has this one's id: their jobs are taken for each other's; give each an id of its own (worker.id)",
+			zap.String("id", own.ID))
+	}
+	return twin
 }
 
 func (a *app) childRunner(log *zap.Logger) (*child.Runner, error) {
