@@ -290,7 +290,9 @@ func TestNewRecordingHoldsNoSecrets(t *testing.T) {
 }
 
 func TestAmendedRecordingSaysSo(t *testing.T) {
-	file := func(state recorder.FileState) []recorder.FileResult { return []recorder.FileResult{{Filename: "a.mp4", State: state}} }
+	file := func(state recorder.FileState) []recorder.FileResult {
+		return []recorder.FileResult{{Filename: "a.mp4", State: state}}
+	}
 	before := recorder.Conclude(recorder.Recording{StartedAt: 1, Part: 2, Files: file(recorder.FilePending), Earlier: []recorder.Part{
 		{Part: 1, Files: file(recorder.FilePending)},
 	}})

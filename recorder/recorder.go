@@ -306,7 +306,7 @@ func (l *life) whilePiped(stop context.CancelCauseFunc, do func() error) error {
 			err = errEndedByItself()
 		}
 		stop(err)
-		<-done
+		<-done //nolint:errcheck // stop's error is why
 		return AsError(err, CodePipeline)
 	}
 }

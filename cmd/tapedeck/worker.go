@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"slices"
 	"os/signal"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
