@@ -148,6 +148,9 @@ func (d *delivery) absent(ctx context.Context, j *journal) {
 	case j.Placed != nil:
 		d.delivered(j)
 		return
+	case d.gone():
+		d.file.State, d.file.Error = recorder.FileRefused, d.whatIsGone(j)
+		d.log.Error("a recording's media are gone", zap.String("media", d.media), zap.String("error", d.file.Error))
 	default:
 		if d.grown.open() {
 			d.grown.abandon(ctx)

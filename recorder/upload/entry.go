@@ -115,7 +115,7 @@ func (e *entry) undelivered() []string {
 		}
 		left = append(left, d.Name())
 	}
-	return left
+	return append(left, e.gone()...)
 }
 
 // holdsClosed reports whether a series' directory holds a closed file.

@@ -147,6 +147,35 @@ func TestEmptyAndAbsent(t *testing.T) {
 	require.NoError(t, e.Free())
 }
 
+// What was recorded, and is not in the spool any more, is not told of as nothing: its entry stays, and
+// when the file is back, it leaves.
+func TestMediaThatAreGone(t *testing.T) {
+	d := newDeck(t, upload.Options{Default: upload.Storage{Directory: t.TempDir()}})
+	data := noise(3, 4096)
+	begun := task(one("job", recorder.FileOutput{}), data)
+	begun.Recording.Files[0].Size = int64(len(data))
+	e := d.entryOf(begun, data)
+	for name, lose := range map[string]func() error{
+		"removed":   func() error { return os.Remove(media(e)) },
+		"truncated": func() error { return os.WriteFile(media(e), nil, 0o600) },
+	} {
+		require.NoError(t, lose(), name)
+		f := deliver(t, e).Files[0]
+		require.Equal(t, recorder.FileRefused, f.State, name)
+		require.Contains(t, f.Error, "media-0.mp4 is not in the spool any more, although 4096 bytes of it were")
+		require.NoError(t, os.WriteFile(media(e), data, 0o600))
+	}
+	require.NoError(t, os.Remove(media(e)))
+	require.ErrorIs(t, e.Free(), upload.ErrUndelivered)
+	d.reopen()
+	left, err := d.Left()
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	require.NoError(t, os.WriteFile(media(left[0]), data, 0o600))
+	requireDelivered(t, deliver(t, left[0]))
+	require.NoError(t, left[0].Free())
+}
+
 func TestNoStorageAtAll(t *testing.T) {
 	d := newDeck(t, upload.Options{})
 	e := d.entry(one("job", recorder.FileOutput{}), []byte("kept"))
