@@ -1,6 +1,10 @@
 package main
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"tapedeck/recorder"
@@ -25,6 +29,10 @@ func (a *app) updateCommand() *cobra.Command {
 				return err
 			}
 			defer q.Close()
+			found, err := q.List(cmd.Context(), recorder.Filter{IDs: args})
+			if err == nil && len(found) == 1 {
+				a.tellUpdate(u, found[0])
+			}
 			return q.Update(cmd.Context(), args[0], u)
 		},
 	}
@@ -33,6 +41,22 @@ func (a *app) updateCommand() *cobra.Command {
 	cmd.Flags().StringArrayVar(&add, "add-rtmp", nil, "ingest URL to add; @file reads it from a file; repeatable")
 	cmd.Flags().StringArrayVar(&remove, "remove-rtmp", nil, "ingest URL, or stream id (st_…) as list shows it, to remove; repeatable")
 	return cmd
+}
+
+// tellUpdate says what of an update will change nothing: a worker only logs it.
+func (a *app) tellUpdate(u recorder.Update, rec recorder.Recording) {
+	if u.Layout != "" && rec.RoomName == "" {
+		fmt.Fprintf(a.err, "tapedeck: job %s records a web page of its own, which has no layout: that changes nothing\n", rec.ID)
+	}
+	for _, name := range u.RemoveStreamURLs {
+		id := name
+		if !strings.HasPrefix(name, "st_") {
+			id = recorder.StreamID(name)
+		}
+		if !slices.ContainsFunc(rec.Streams, func(s recorder.StreamResult) bool { return s.ID == id }) {
+			fmt.Fprintf(a.err, "tapedeck: job %s has no stream %s now: `tapedeck list` shows those it has\n", rec.ID, id)
+		}
+	}
 }
 
 func newUpdate(layout string, add, remove []string) (recorder.Update, error) {
