@@ -20,6 +20,8 @@ OUT ?= out
 UNTIMED := $(addprefix tapedeck/,cmd/tapedeck recorder recorder/control recorder/egress recorder/queue recorder/recordertest recorder/upload recorder/webhook test/packaging)
 
 export CGO_ENABLED := 1
+# The race detector waits a second at the end of each test binary, and of each child it plays.
+export GORACE := atexit_sleep_ms=0
 # The version comes from -ldflags; asking Git for it again fails in a checkout
 # that belongs to somebody else, as CI's often does.
 export GOFLAGS += -buildvcs=false
