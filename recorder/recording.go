@@ -149,7 +149,7 @@ type Recording struct {
 	Orphan bool `json:"-"`
 	// Unbegun says of what is to be delivered that parts up to this number were to follow it, and nobody
 	// has begun one: what a storage says of their going on in a playlist stands for nobody. Told by
-	// whoever delivers; 0 for none.
+	// whoever delivers; 0 for none, and not meant where it is an Orphan.
 	Unbegun int `json:"-"`
 
 	Stats Stats `json:"stats,omitzero"`

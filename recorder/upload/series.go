@@ -40,6 +40,7 @@ type series struct {
 	// continued says that a later part lists these segments; final, that nothing more is
 	// recorded; ousted, that another worker has the job, and orphan, that nothing may be replaced.
 	continued, final, ousted, orphan bool
+	unbegun                          int // recorder.Recording.Unbegun
 	// ceded says that another worker was found to go on in the playlists: they are left
 	// alone until the end, which says what is listed nowhere else.
 	ceded bool
@@ -100,6 +101,7 @@ func (e *entry) allSeries(task recorder.Task, rec recorder.Recording) []*series 
 		s := e.newSeries(task, recorder.SegmentsDir(i), out.Storage)
 		s.i, s.silent, s.names = i, out.DisableManifest, set{Main: r.PlaylistName, Live: r.LivePlaylistName}
 		s.earlier, s.continued, s.ousted = earlierOf(task, i), r.Continued, rec.EndReason == recorder.EndLeaseLost
+		s.unbegun = rec.Unbegun
 		all = append(all, s)
 	}
 	for i, r := range rec.Images {
@@ -115,6 +117,7 @@ func (e *entry) allSeries(task recorder.Task, rec recorder.Recording) []*series 
 	for _, s := range all {
 		if rec.Orphan {
 			s.route, s.orphan = s.route.beside(), true
+			s.unbegun = 0 // somebody may begin one now
 		}
 	}
 	return all

@@ -87,7 +87,7 @@ func (j job) owner(ctx context.Context, st store, playlist string) (o ownership,
 	for _, n := range named(j.names.Main, own) {
 		ours[n] = true
 	}
-	o.another = j.series.ousted || partOf(text) > j.series.task.Recording.Part
+	o.another = j.series.ousted || partOf(text) > max(j.series.task.Recording.Part, j.series.unbegun)
 	for _, n := range named(playlist, []byte(text)) {
 		theirs[n] = true
 		o.another = o.another || (!ours[n] && (!j.goesOn || !j.series.ofEarlier(n)))
