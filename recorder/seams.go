@@ -91,7 +91,8 @@ type Lease interface {
 	Finish(ctx context.Context, rec Recording) error
 	// Release gives the job back for another try: after a pause, or at once without
 	// a cause. Where the try counts and was one too many, it ends the job as failed
-	// and dead-letters it.
+	// and dead-letters it; one of which parts were recorded is ending then, and claimed to be
+	// ended when what was uploaded is rescued.
 	Release(ctx context.Context, cause error, counts bool) error
 	// Abandon stops renewing without changing the job, so that whoever holds its
 	// spool can adopt it.

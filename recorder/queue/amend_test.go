@@ -102,6 +102,7 @@ func TestScrubParts(t *testing.T) {
 	t.Parallel()
 	const secret = "https://u:hunter2@storage/x?token=hunter2"
 	late := recorder.Recording{
+		Error:     &recorder.Error{Code: recorder.CodePipeline, Message: secret}, // of a part that the job may not know
 		Files:     []recorder.FileResult{{Error: secret, Location: secret, ManifestLocation: secret}},
 		Incidents: []recorder.Incident{{Reason: recorder.EndBrowserDied, Text: secret}},
 		Segments:  []recorder.SegmentsResult{{PlaylistLocation: secret, Series: recorder.Series{Error: secret, ManifestLocation: secret}}},

@@ -209,26 +209,33 @@ func (l *lease) persist(ctx context.Context, act func() (string, error)) error {
 
 // Release gives the job back: after a pause that grows with the tries it is
 // claimed before new work, by any worker. A job that was tried too often ends as
-// failed instead. Without a cause there is no pause.
+// failed instead: at once, or where earlier tries left media by the worker that
+// has it next, when they are rescued. Without a cause there is no pause.
 func (l *lease) Release(ctx context.Context, cause error, counts bool) error {
 	l.mu.Lock()
 	rec, tries := l.now.Clone(), l.tries
 	l.mu.Unlock()
+	rec.Status = recorder.StatusQueued
 	if counts && tries >= l.q.opts.MaxAttempts {
 		why := recorder.AsError(cmp.Or(cause, errTriedTooOften), recorder.CodeInternal)
+		if s := (state{status: rec.Status, rec: rec}); s.recorded() {
+			return l.handBack(ctx, s.toEnd(recorder.EndTooManyTries, why).rec, 0, false)
+		}
 		rec.Error, rec.EndReason = nil, "" // of an earlier attempt
 		rec = recorder.ConcludeLost(rec, l.scrubber().Error(why), recorder.EndTooManyTries, l.q.opts.Now().UnixNano())
 		return l.persist(ctx, func() (string, error) { return l.end(ctx, rec, rec.Error.Message) })
 	}
-	delay, free := time.Duration(0), ""
-	if !counts {
-		free = "1"
-	}
+	delay := time.Duration(0)
 	if cause != nil {
 		delay = min(l.q.opts.RetryDelay<<min(max(tries-1, 0), 16), l.q.opts.LeaseTTL)
 	}
+	return l.handBack(ctx, rec, delay, !counts)
+}
+
+// handBack leaves a job to any worker. free says that this try does not count.
+func (l *lease) handBack(ctx context.Context, rec recorder.Recording, delay time.Duration, free bool) error {
 	rec = l.own(rec)
-	rec.Status, rec.UpdatedAt = recorder.StatusQueued, l.q.opts.Now().UnixNano()
+	rec.UpdatedAt = l.q.opts.Now().UnixNano()
 	op := nonce()
 	return l.persist(ctx, func() (string, error) {
 		l.mu.Lock()
@@ -237,7 +244,7 @@ func (l *lease) Release(ctx context.Context, cause error, counts bool) error {
 		answer, err := l.q.run(ctx, l.q.scripts.release,
 			[]string{l.q.keys.job(rec.ID), l.q.keys.jobs(), l.q.keys.events()},
 			l.q.owner, l.fence, op, l.q.opts.LeaseTTL.Milliseconds(), delay.Milliseconds(), group, l.q.opts.Worker,
-			id, composeRecording(rec), rec.UpdatedAt, rec.ID, eventsKept, free)
+			id, composeRecording(rec), rec.UpdatedAt, rec.ID, eventsKept, flag(free), string(rec.Status))
 		if err != nil {
 			return "", err
 		}
@@ -287,7 +294,6 @@ func (l *lease) own(rec recorder.Recording) recorder.Recording {
 	rec.ID, rec.Worker, rec.Attempt = l.before.ID, l.q.opts.Worker, l.before.Attempt
 	rec.CreatedAt = l.before.CreatedAt
 	scrub := l.scrubber()
-	rec.Error = scrub.Error(rec.Error)
 	rec = scrubResults(rec, scrub.Text)
 	if rec.Diagnosis != nil {
 		d := *rec.Diagnosis

@@ -175,7 +175,8 @@ func (q *Queue) able(ctx context.Context) (bool, error) {
 }
 
 // lapsed loads what an entry that nobody renewed is about. The state is there
-// when the job has an owner, and that is not this process.
+// when the job has an owner, and that is not this process, or was given back with media
+// that somebody has to see to.
 func (q *Queue) lapsed(ctx context.Context, id string) (entry, state, error) {
 	m, ok, err := q.find(ctx, id)
 	if err != nil || !ok {
@@ -183,7 +184,7 @@ func (q *Queue) lapsed(ctx context.Context, id string) (entry, state, error) {
 	}
 	e, _ := decode(m) // one that was taken once is valid
 	s, err := q.load(ctx, e.job.ID)
-	if err != nil || s.entry != id || s.status.Ended() || s.owner == "" || s.owner == q.owner {
+	if err != nil || s.entry != id || s.status.Ended() || s.owner == q.owner || s.owner == "" && !s.leftMedia() {
 		return entry{}, state{}, err
 	}
 	return e, s, nil

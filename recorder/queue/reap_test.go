@@ -201,6 +201,37 @@ func TestReap(t *testing.T) {
 		require.NoError(t, l.Release(t.Context(), nil, false))
 		assert.Zero(t, m.ends(&reaper{q: m.workers[1].q}, 20*time.Minute, nil))
 	})
+	t.Run("a job that was given back with media", func(t *testing.T) {
+		t.Parallel()
+		for name, stopped := range map[string]bool{"nobody stops it": false, "somebody does": true} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				m, _, r := newWatch(t, active)
+				b := m.soonest(0)
+				require.NotNil(t, b)
+				rec := b.Recording()
+				rec.Status, rec.StartedAt, rec.Part = starting, 0, 2
+				rec.Earlier = []recorder.Part{{Part: 1, StartedAt: 1, Files: []recorder.FileResult{{Filename: "a", State: recorder.FilePending}}}}
+				require.NoError(t, b.Report(t.Context(), rec))
+				require.NoError(t, b.Release(t.Context(), nil, false))
+				if stopped {
+					require.NoError(t, r.q.Stop(t.Context(), "tape", ""))
+				}
+				told := time.Duration(0)
+				assert.Equal(t, r.q.opts.RescueWithin, m.ends(r, time.Hour, func(at time.Duration) {
+					s, err := r.q.load(t.Context(), "tape")
+					require.NoError(t, err)
+					if s.status == ending && told == 0 {
+						told = at
+					}
+				}))
+				assert.Equal(t, r.q.opts.AbandonAfter+10*time.Second, told)
+				s, err := r.q.load(t.Context(), "tape")
+				require.NoError(t, err)
+				assert.Equal(t, []any{recorder.StatusFailed, 1}, []any{s.status, s.rec.Part})
+			})
+		}
+	})
 	t.Run("nobody ever claimed", func(t *testing.T) {
 		t.Parallel()
 		m := newModel(t, 0)

@@ -5,6 +5,7 @@ import "tapedeck/recorder"
 // scrubResults gives a recording whose results quote nothing that text would hide.
 func scrubResults(rec recorder.Recording, text func(string) string) recorder.Recording {
 	rec = rec.Clone()
+	rec.Error = scrubError(rec.Error, text)
 	scrubFiles(rec.Files, text)
 	scrubSegments(rec.Segments, text)
 	scrubImages(rec.Images, text)
@@ -13,9 +14,7 @@ func scrubResults(rec recorder.Recording, text func(string) string) recorder.Rec
 	}
 	for i := range rec.Earlier {
 		p := &rec.Earlier[i]
-		if p.Error != nil {
-			p.Error = &recorder.Error{Code: p.Error.Code, Message: text(p.Error.Message)}
-		}
+		p.Error = scrubError(p.Error, text)
 		scrubFiles(p.Files, text)
 		scrubSegments(p.Segments, text)
 		scrubImages(p.Images, text)
@@ -24,6 +23,13 @@ func scrubResults(rec recorder.Recording, text func(string) string) recorder.Rec
 		rec.Incidents[i].Text = text(rec.Incidents[i].Text)
 	}
 	return rec
+}
+
+func scrubError(err *recorder.Error, text func(string) string) *recorder.Error {
+	if err == nil {
+		return nil
+	}
+	return &recorder.Error{Code: err.Code, Message: text(err.Message)}
 }
 
 func scrubFiles(files []recorder.FileResult, text func(string) string) {

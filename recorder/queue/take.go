@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -85,7 +86,10 @@ func (q *Queue) takeFrom(ctx context.Context, e entry, before state, op string, 
 		status = before.status // taken to be delivered or ended, not to be recorded
 	}
 	next := rec.Clone()
-	next.Status, next.Worker, next.Attempt, next.UpdatedAt = status, q.opts.Worker, attempt, now.UnixNano()
+	next.Status, next.Attempt, next.UpdatedAt = status, attempt, now.UnixNano()
+	if status != recorder.StatusEnding { // or who recorded it is the one whose spool it is in
+		next.Worker = q.opts.Worker
+	}
 	kind := recorder.EventFor(before.status, status)
 	if status == before.status {
 		kind = recorder.EventUpdated
@@ -122,7 +126,7 @@ func (q *Queue) takeFrom(ctx context.Context, e entry, before state, op string, 
 	}
 	l.before = rec.Clone()
 	l.before.Worker, l.before.Attempt = q.opts.Worker, attempt
-	l.previous = Previous{Worker: before.worker, Status: before.status}
+	l.previous = Previous{Worker: cmp.Or(before.rec.Worker, before.worker), Status: before.status}
 	return l, word, nil
 }
 
