@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -38,6 +39,7 @@ type Spool struct {
 	opts  Options
 	slots chan struct{} // one per file's upload that runs
 	rest  chan struct{} // of what is left of series at the end, which cannot wait for large files
+	told  sync.Map      // damaged entries that were logged
 }
 
 var (
@@ -198,7 +200,7 @@ func (s *Spool) create(task recorder.Task, building string, lock *flock.Flock) (
 }
 
 // Left lists and locks the entries that earlier processes left. An entry that
-// cannot be read is logged and stays as it is; it holds up no other.
+// cannot be read is logged, once, and stays as it is; it holds up no other.
 func (s *Spool) Left() ([]recorder.SpoolEntry, error) {
 	found, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -212,7 +214,8 @@ func (s *Spool) Left() ([]recorder.SpoolEntry, error) {
 			s.sweepUnborn(path)
 		case d.IsDir() && entryName.MatchString(d.Name()):
 			e, err := s.open(path, false)
-			if err != nil {
+			if _, told := s.told.Load(path); err != nil && !told {
+				s.told.Store(path, nil)
 				s.opts.Log.Warn("entry of the spool is damaged and kept as it is", zap.String("entry", path), zap.Error(err))
 			}
 			if e != nil {
