@@ -17,7 +17,7 @@ const (
 	longestNote = 8 << 10  // name and text
 	notesKept   = 16 << 20 // of all names and texts, with what it takes to keep them
 	noteCost    = 160      // bytes that one takes beside its name and text
-	noteBatch   = 500      // how many go to Redis in one step
+	noteBatch   = 500      // how many go to Redis in one step, or come from it
 )
 
 // notebook is what a lease noted: the newest of each name. It is kept to the lease's end, for
@@ -168,16 +168,57 @@ func (l *lease) Notes(ctx context.Context) (map[string]string, error) {
 	return l.q.Notes(ctx, l.before.ID)
 }
 
-// Notes gives the notes of a job, for as long as its state is kept.
-func (q *Queue) Notes(ctx context.Context, id string) (map[string]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, q.opTimeout())
-	defer cancel()
-	notes, err := q.rdb.HGetAll(ctx, q.keys.notes(id)).Result()
-	q.health.note(err)
-	if err != nil {
-		return nil, unavailable("reading the notes of job "+id, err)
+// scans is how often notes are read of which some were missed.
+const scans = 3
+
+// Notes gives the notes of a job, for as long as its state is kept. Those of days are megabytes: they come in
+// pages, and Redis has its time for each.
+func (q *Queue) Notes(ctx context.Context, id string) (notes map[string]string, err error) {
+	for range scans {
+		var most int64
+		if err = q.exchange(ctx, func(ctx context.Context) (err error) {
+			most, err = q.rdb.HLen(ctx, q.keys.notes(id)).Result()
+			return err
+		}); err == nil {
+			notes, err = q.scanNotes(ctx, id)
+		}
+		if err != nil {
+			return nil, unavailable("reading the notes of job "+id, err)
+		}
+		if int64(len(notes)) >= most { // or a replica took over, to which the cursor meant something else
+			break
+		}
 	}
 	return notes, nil
+}
+
+func (q *Queue) scanNotes(ctx context.Context, id string) (map[string]string, error) {
+	notes := map[string]string{}
+	for cursor := uint64(0); ; {
+		var page []string
+		err := q.exchange(ctx, func(ctx context.Context) (err error) {
+			page, cursor, err = q.rdb.HScan(ctx, q.keys.notes(id), cursor, "", noteBatch).Result()
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for pair := range slices.Chunk(page, 2) {
+			notes[pair[0]] = pair[1]
+		}
+		if cursor == 0 {
+			return notes, nil
+		}
+	}
+}
+
+// exchange does one exchange with Redis.
+func (q *Queue) exchange(ctx context.Context, do func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, q.opTimeout())
+	defer cancel()
+	err := do(ctx)
+	q.health.note(err)
+	return err
 }
 
 // deliverNotes sends what is noted until the lease ends.
