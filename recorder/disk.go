@@ -152,8 +152,8 @@ func (w *Worker) largest(room int64) *slot {
 	return most
 }
 
-// delivered notes that what a recording freed is freed, or will not be.
-func (w *Worker) delivered(s *slot) {
+// roomSettled notes that what a recording that was ended for want of room frees is freed, or will not be.
+func (w *Worker) roomSettled(s *slot) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s.full {

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"tapedeck/recorder"
+	"tapedeck/recorder/recordertest"
 )
 
 const mib = 1 << 20
@@ -159,5 +160,37 @@ func TestFullDiskWaitsForTheDelivery(t *testing.T) {
 		close(delivered)
 		time.Sleep(time.Minute)
 		assert.Empty(t, y.worker.Running(), "nothing came of it")
+	})
+}
+
+// A recording whose job is somebody else's by now frees its room once it is delivered, however
+// long it waits to be told of.
+func TestFullDiskDoesNotWaitForAnOrphansJob(t *testing.T) {
+	inYard(t, func(y *yard) {
+		y.worker.Reserve = 50 * mib
+		room := y.room(100 * mib)
+		y.queue.OnAmend = func(string) error { return recorder.ErrConflict } // its owner goes on for hours
+		delivered := make(chan struct{})
+		y.spool.OnDeliver = func(context.Context, recorder.Recording) recorder.FileState { <-delivered; return "" }
+		y.runner.Play = func(ctx context.Context, task recorder.Task, commands <-chan recorder.Command, report func(recorder.Recording)) recorder.Recording {
+			rec := y.runner.Record(ctx, task, commands, report)
+			time.Sleep(2 * time.Second) // finalises
+			return rec
+		}
+		y.start()
+		leases := map[string]*recordertest.FakeLease{"a": y.put("a"), "b": y.put("b")}
+		room.Store(40 * mib)
+		time.Sleep(2 * time.Second)
+		for _, e := range y.spool.Entries() {
+			if rec := e.Task().Recording; rec.EndReason == recorder.EndDiskFull {
+				leases[rec.ID].Lose()
+			}
+		}
+		time.Sleep(time.Minute)
+		assert.Len(t, y.worker.Running(), 1, "what the first one frees is waited for")
+		close(delivered)
+		time.Sleep(time.Minute)
+		assert.Empty(t, y.worker.Running(), "it was not enough")
+		y.stop()
 	})
 }

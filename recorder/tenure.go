@@ -24,7 +24,9 @@ type tenure struct {
 	run     context.Context //nolint:containedctx // done with a Stop: nothing is recorded any more
 	handed  bool            // a lost worker's playlists are left for the next part
 	unbegun int             // starts in a row of which nothing came
-	passed  bool            // the job is left to others: what is here goes beside theirs
+	// mediaOut is to be called when what was recorded takes room in the spool no more.
+	mediaOut func()
+	passed   bool // the job is left to others: what is here goes beside theirs
 
 	beside sync.WaitGroup // deliveries and rescues of earlier parts
 	counts tallied
@@ -57,7 +59,7 @@ type piece struct {
 func (w *Worker) tenure(ctx context.Context, lease Lease, freeSlot func()) *tenure {
 	job, rec := lease.Job(), lease.Recording()
 	return &tenure{
-		Worker: w, ctx: ctx, lease: lease, job: job, freeSlot: freeSlot, orders: newOrders(),
+		Worker: w, ctx: ctx, lease: lease, job: job, freeSlot: freeSlot, mediaOut: func() {}, orders: newOrders(),
 		log:    w.Log.With(zap.String("job", job.ID), zap.String("room", job.RoomName), zap.Int("attempt", rec.Attempt)),
 		counts: tallied{tally: w.Tally},
 	}
@@ -68,7 +70,8 @@ func (t *tenure) record(next Recording, playlists []string) {
 	run, cancel := context.WithCancelCause(t.ctx) // reports outlive it: how the recording ended is one of them
 	t.run = run
 	s := &slot{job: t.job.ID, room: t.job.RoomName, cancel: cancel, order: t.orders.take}
-	defer t.delivered(s)
+	t.mediaOut = sync.OnceFunc(func() { t.roomSettled(s) })
+	defer t.mediaOut()
 	last := t.recordAll(s, next, playlists)
 	cancel(nil)
 	t.freeSlot()

@@ -216,7 +216,13 @@ func (t *tenure) leaveBehind(last *piece) {
 	t.handOver(false)
 	var orphans sync.WaitGroup
 	if last.entry != nil {
-		orphans.Go(func() { t.deliverOrphan(t.ctx, last.entry, last.rec, t.log) })
+		orphans.Go(func() {
+			rec := last.rec
+			rec.Orphan = true
+			rec = last.entry.Deliver(t.ctx, rec, func(Recording) {})
+			t.mediaOut() // the job's owner may go on for hours before it can be told
+			t.amendOrphan(t.ctx, last.entry, rec, t.log)
+		})
 	}
 	t.beside.Wait()
 	for _, p := range t.pieces {
