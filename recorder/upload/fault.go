@@ -88,7 +88,7 @@ func netFault(what string, err error) *fault {
 		f.class, f.remedy = denied, "the server does not speak TLS there: write http:// if that is meant"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		f.remedy = "nothing listens there: check host and port, and that the server runs"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case hungUp(err):
 		f.remedy = "the server hung up while it was sent; some do so to refuse, and `tapedeck doctor` shows why"
 	case errors.Is(err, errStalled):
 		f.remedy = "the connection is there but nothing moves: check the link and the server"
@@ -96,6 +96,10 @@ func netFault(what string, err error) *fault {
 		f.remedy = "the server does not answer: check the address, routes and firewalls"
 	}
 	return f
+}
+
+func hungUp(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // netText is the innermost message: the outer ones quote the URL.

@@ -61,6 +61,8 @@ func (p *putStore) put(ctx context.Context, o *object) (placed, error) {
 	return done, err
 }
 
+const signAnew = "sign the URL for PUT, for this key, with keys that may write it"
+
 // signature is what is known of how a URL was signed.
 type signature struct {
 	bare  bool // send no header of our own
@@ -112,7 +114,11 @@ func (p *putStore) send(ctx context.Context, o *object, signed signature) (place
 		if ctx.Err() != nil {
 			return placed{}, context.Cause(ctx)
 		}
-		return placed{}, netFault(p.shown, err)
+		f := netFault(p.shown, err)
+		if hungUp(err) { // no doctor looks at a job's URL
+			f.remedy = "the server hung up while it was sent; some do so to refuse: " + signAnew
+		}
+		return placed{}, f
 	}
 	defer resp.Body.Close()
 	if err := p.judge(resp); err != nil {
@@ -175,7 +181,7 @@ func (p *putStore) judge(resp *http.Response) error {
 	case strings.Contains(strings.ToLower(doc.Message), "expired") || p.expired(time.Now()):
 		r.remedy = "the URL has expired: sign it for longer than the recording and its upload can take"
 	case resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusUnauthorized:
-		r.remedy = "sign the URL for PUT, for this key, with keys that may write it"
+		r.remedy = signAnew
 	}
 	return r
 }

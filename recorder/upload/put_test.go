@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -109,6 +110,22 @@ func TestPresignedPutRefused(t *testing.T) {
 	refuse(other.URL+"/x?token=abcdefghijkl", "sign it for https://elsewhere.example")
 	<-over
 	refuse(expired, "has expired")
+}
+
+// No doctor looks at a job's URL: whose server hangs up is told what may be wrong with it.
+func TestPresignedPutHungUpOn(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if tcp, ok := c.(*net.TCPConn); err == nil && ok {
+			_ = tcp.SetLinger(0)
+			_ = tcp.Close()
+		}
+	}))
+	defer srv.Close()
+	d := newDeck(t, upload.Options{GiveUpAfter: 50 * time.Millisecond})
+	f := deliver(t, d.entry(one("job", recorder.FileOutput{UploadURL: srv.URL + "/x"}), noise(26, 1000))).Files[0]
+	require.Equal(t, recorder.FileRefused, f.State)
+	require.Contains(t, f.Error, "hung up while it was sent; some do so to refuse: sign the URL for PUT")
 }
 
 // What a server sees of a PUT: one body of known length, and no chunks.
