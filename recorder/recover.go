@@ -142,7 +142,7 @@ func (w *Worker) recoverJob(ctx context.Context, pieces []*piece, slot bool, fre
 		}
 	}
 	log.Info("taking up what an earlier life left", zap.String("status", string(last.rec.Status)), zap.Int("parts", len(pieces)))
-	lease, err := w.adopt(ctx, job.ID, log)
+	lease, err := w.adopt(ctx, job.ID, free, log)
 	switch {
 	case ctx.Err() != nil:
 		if err == nil {
@@ -301,14 +301,17 @@ func overlay(parts []Part, more ...Part) []Part {
 	return parts
 }
 
-// adopt asks until Redis answers.
-func (w *Worker) adopt(ctx context.Context, id string, log *zap.Logger) (Lease, error) {
+// adopt asks until Redis answers. A shutdown does not wait for that with a slot.
+func (w *Worker) adopt(ctx context.Context, id string, free func(), log *zap.Logger) (Lease, error) {
 	for {
 		lease, err := w.Queue.Adopt(ctx, id)
 		if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || ctx.Err() != nil {
 			return lease, err
 		}
 		log.Warn("the job cannot be taken up yet, trying again", zap.Error(err))
+		if isClosed(w.draining) {
+			free()
+		}
 		pause(ctx, 2*time.Second)
 	}
 }
