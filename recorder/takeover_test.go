@@ -605,28 +605,31 @@ func TestWorkerThatComesBackRecordsOn(t *testing.T) {
 
 // A life that accounted for what was cut off, and was killed before it came to the job, changes nothing.
 func TestWorkerThatComesBackTwice(t *testing.T) {
+	var saved recorder.Task
 	inYard(t, func(y *yard) {
 		entry := y.cut()
-		y.queue.OnAdopt = func(string) (recorder.Lease, error) { return nil, errors.New("redis is away") }
+		over := make(chan struct{})
+		y.queue.OnAdopt = func(string) (recorder.Lease, error) {
+			<-over // for redis is away
+			return nil, recorder.ErrNotFound
+		}
 		y.start()
 		time.Sleep(3 * time.Second)
-		saved := entry.Task()
+		saved = entry.Task()
 		require.Equal(t, recorder.EndWorkerLost, saved.Recording.EndReason, "it is accounted for")
 		assert.True(t, saved.CutOff(time.Now()))
-		y.queue.OnAdopt = nil // that life is over
-		y.stop()
+		close(over)
+		synctest.Wait()
+	})
+	inYard(t, func(y *yard) { // by the same clock
 		time.Sleep(time.Minute)
-
-		again := &yard{t: t, worker: y.worker, queue: y.queue, spool: &recordertest.FakeSpool{Root: t.TempDir()}, runner: y.runner, ended: make(chan error, 1)}
-		again.worker.Spool = again.spool
-		again.spool.Leave(again.spool.Entry(saved))
+		y.spool.Leave(y.spool.Entry(saved))
 		_, state := lostJob()
-		l := again.adopts(state)
-		again.start()
-		y.stop = again.stop
+		l := y.adopts(state)
+		y.start()
 		time.Sleep(time.Minute)
 		l.Sent <- stopCommand()
-		got := again.finished(l)
+		got := y.finished(l)
 		assert.Equal(t, recorder.StatusComplete, got.Status)
 		assert.Equal(t, 2, got.Part)
 	})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
 	"tapedeck/recorder"
@@ -119,7 +120,12 @@ func (r *reaper) strays(ctx context.Context) (strays []stray, err error) {
 
 // reap ends a job that lay for too long. One that left media is taken, to be ended when they are
 // rescued; a process that is no worker cannot do that and, for a day, leaves it to one that can.
-func (q *Queue) reap(ctx context.Context, j stray) (*lease, error) {
+func (q *Queue) reap(ctx context.Context, j stray) (l *lease, err error) {
+	if j.state.status == recorder.StatusQueued {
+		if j.state.stop, err = q.stopOf(ctx, j.entry.job.ID); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case !j.state.leftMedia():
 		return nil, q.conclude(ctx, j.entry, j.state)
@@ -132,6 +138,21 @@ func (q *Queue) reap(ctx context.Context, j stray) (*lease, error) {
 	default:
 		return nil, nil
 	}
+}
+
+// stopOf gives the reason of a client's stop that waits for a worker; "" for none.
+func (q *Queue) stopOf(ctx context.Context, id string) (why recorder.EndReason, err error) {
+	var sent []redis.XMessage
+	err = q.exchange(ctx, func(ctx context.Context) (err error) {
+		sent, err = q.rdb.XRange(ctx, q.keys.commands(id), "-", "+").Result()
+		return err
+	})
+	for _, m := range sent {
+		if c, err := parseCommand(m.Values); err == nil && c.Kind == recorder.CommandStop {
+			return c.Reason, nil
+		}
+	}
+	return "", err
 }
 
 // rescue takes a job to be ended; nil when it is somebody's again, or is not to be had yet.

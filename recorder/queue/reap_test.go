@@ -203,7 +203,7 @@ func TestReap(t *testing.T) {
 	})
 	t.Run("a job that was given back with media", func(t *testing.T) {
 		t.Parallel()
-		for name, stopped := range map[string]bool{"nobody stops it": false, "somebody does": true} {
+		for name, why := range map[string]recorder.EndReason{"nobody stops it": recorder.EndWorkerLost, "somebody does": recorder.EndMaxSize} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				m, _, r := newWatch(t, active)
@@ -214,8 +214,8 @@ func TestReap(t *testing.T) {
 				rec.Earlier = []recorder.Part{{Part: 1, StartedAt: 1, Files: []recorder.FileResult{{Filename: "a", State: recorder.FilePending}}}}
 				require.NoError(t, b.Report(t.Context(), rec))
 				require.NoError(t, b.Release(t.Context(), nil, false))
-				if stopped {
-					require.NoError(t, r.q.Stop(t.Context(), "tape", ""))
+				if why != recorder.EndWorkerLost {
+					require.NoError(t, r.q.Stop(t.Context(), "tape", why))
 				}
 				told := time.Duration(0)
 				assert.Equal(t, r.q.opts.RescueWithin, m.ends(r, time.Hour, func(at time.Duration) {
@@ -228,7 +228,8 @@ func TestReap(t *testing.T) {
 				assert.Equal(t, r.q.opts.AbandonAfter+10*time.Second, told)
 				s, err := r.q.load(t.Context(), "tape")
 				require.NoError(t, err)
-				assert.Equal(t, []any{recorder.StatusFailed, 1}, []any{s.status, s.rec.Part})
+				assert.Equal(t, []any{recorder.StatusFailed, why, recorder.CodeWorkerLost}, []any{s.status, s.rec.EndReason, s.rec.Error.Code})
+				assert.Equal(t, []any{1, recorder.FilePending}, []any{s.rec.Part, s.rec.Files[0].State})
 			})
 		}
 	})

@@ -27,7 +27,8 @@ type state struct {
 	tries   int
 	created string // ns, as stored
 	expiry  time.Time
-	lease   time.Duration // its length
+	lease   time.Duration      // its length
+	stop    recorder.EndReason // of a client's stop that nobody was there to obey; the reaper's
 }
 
 func (q *Queue) load(ctx context.Context, id string) (state, error) {

@@ -161,8 +161,13 @@ func (s state) leftMedia() bool { return s.status == recorder.StatusEnding || s.
 // exhausted is a job that was tried too often.
 func (s state) exhausted() state { return s.toEnd(recorder.EndTooManyTries, s.tooOften()) }
 
-// stranded is a job that nobody went on with.
-func (s state) stranded() state { return s.toEnd(recorder.EndWorkerLost, notGoneOnWith()) }
+// stranded is a job that nobody went on with. One that was given back and then stopped ends for that.
+func (s state) stranded() state {
+	if s.stop != "" {
+		return s.toEnd(s.stop, nil)
+	}
+	return s.toEnd(recorder.EndWorkerLost, notGoneOnWith())
+}
 
 // toEnd is a job that is to be taken once more: not to be recorded, but to be ended when what can be
 // rescued is. One that was ending ends as it would have.
