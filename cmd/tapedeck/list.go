@@ -75,24 +75,33 @@ func source(rec recorder.Recording) string {
 	return rec.URL
 }
 
+// recorded is how long the last part is: of one that was cut off, as its files say.
 func recorded(rec recorder.Recording) string {
-	if d := rec.Stats.Elapsed.Std(); d > 0 {
+	d := rec.Stats.Elapsed.Std()
+	for _, f := range rec.Files {
+		d = max(d, time.Duration(f.Duration))
+	}
+	if d > 0 {
 		return d.Round(time.Second).String()
 	}
 	return "-"
 }
 
-// result is an error, or where the first file is, or how the streams are.
+// result is an error, or what keeps an output from its storage, or where the first output is, or how
+// the streams are.
 func result(rec recorder.Recording) string {
 	if rec.Error != nil {
 		return fmt.Sprintf("%s: %s", rec.EndReason, rec.Error.Message)
 	}
-	for _, f := range rec.Files {
-		if f.Location != "" {
-			return f.Location
+	outputs := outputsOf(rec, rec)
+	for _, o := range outputs {
+		if o.err != "" && o.state != recorder.FileDelivered {
+			return o.now + ": " + o.err
 		}
-		if f.Error != "" {
-			return f.Filename + ": " + f.Error
+	}
+	for _, o := range outputs {
+		if o.location != "" {
+			return o.location
 		}
 	}
 	for _, s := range rec.Streams {
