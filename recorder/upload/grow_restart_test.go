@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -97,7 +98,7 @@ func TestManifestTellsOfEarlierParts(t *testing.T) {
 	rec.Part = 2
 	rec.Earlier = []recorder.Part{{
 		Part: 1, StartedAt: 5, EndedAt: 7, EndReason: recorder.EndWorkerLost,
-		Files: []recorder.FileResult{{Filename: "talks/talk.mp4", Location: "/there/talk.mp4", Size: 9, Duration: 2, Partial: true}},
+		Files: []recorder.FileResult{{Filename: "talks/talk.mp4", Location: "/there/talk.mp4", Size: 9, Duration: 2, Partial: true, State: recorder.FileUploading}},
 	}}
 	rec.Pauses = []recorder.Span{{Start: 11, End: 12}}
 	rec.Incidents = []recorder.Incident{{Reason: recorder.EndWorkerLost, At: 7}}
@@ -106,10 +107,11 @@ func TestManifestTellsOfEarlierParts(t *testing.T) {
 	require.NoError(t, err)
 	for _, says := range []string{
 		`"part": 2`, `"earlier_parts": [`, `"started_at": 5`, `"ended_at": 7`, `"end_reason": "worker_lost"`,
-		`"location": "/there/talk.mp4"`, `"partial": true`, `"pauses": [`, `"incidents": [`,
+		`"location": "/there/talk.mp4"`, `"partial": true`, `"state": "uploading"`, `"pauses": [`, `"incidents": [`,
 	} {
 		require.Contains(t, string(data), says)
 	}
+	require.Equal(t, 1, strings.Count(string(data), `"state"`), "only what is not there has one")
 }
 
 func TestRoom(t *testing.T) {

@@ -70,15 +70,18 @@ type ManifestPart struct {
 
 // ManifestFile is the file a manifest lies beside.
 type ManifestFile struct {
-	Filename string   `json:"filename"`
-	Location string   `json:"location"`
-	Size     int64    `json:"size"`               // bytes
-	Duration int64    `json:"duration,omitempty"` // ns
-	SHA256   string   `json:"sha256"`             // hex
-	Partial  bool     `json:"partial,omitempty"`  // not finalised: plays up to the crash
-	Codecs   []string `json:"codecs,omitempty"`
-	Width    int      `json:"width,omitempty"` // pixels
-	Height   int      `json:"height,omitempty"`
+	Filename string `json:"filename"`
+	Location string `json:"location"`
+	Size     int64  `json:"size"`               // bytes
+	Duration int64  `json:"duration,omitempty"` // ns
+	SHA256   string `json:"sha256"`             // hex
+	Partial  bool   `json:"partial,omitempty"`  // not finalised: plays up to the crash
+	// State is that of an earlier part's file that was not delivered when the manifest was
+	// written: its other facts are of then.
+	State  recorder.FileState `json:"state,omitempty"`
+	Codecs []string           `json:"codecs,omitempty"`
+	Width  int                `json:"width,omitempty"` // pixels
+	Height int                `json:"height,omitempty"`
 }
 
 // manifestOf says what is known of a recording; span is that of the output.
@@ -87,7 +90,11 @@ func manifestOf(rec recorder.Recording, startedAt, endedAt int64) Manifest {
 	for _, p := range rec.Earlier {
 		e := ManifestEarlier{Part: p.Part, StartedAt: p.StartedAt, EndedAt: p.EndedAt, EndReason: p.EndReason}
 		for _, f := range p.Files {
-			e.Files = append(e.Files, manifestFile(f))
+			file := manifestFile(f)
+			if f.State != recorder.FileDelivered {
+				file.State = f.State
+			}
+			e.Files = append(e.Files, file)
 		}
 		earlier = append(earlier, e)
 	}
