@@ -101,9 +101,16 @@ func firstMissing(rec Recording) *Error {
 	return nil
 }
 
-// AmendedFrom gives a recording that had ended as before, with an error which says so when all that was
-// missing then has arrived. The status stays: clients were told of it.
+// AmendedFrom gives a recording that had ended as before, with what follows from what arrived since: how
+// much was lost with a worker, and an error which says so when nothing is missing any more. The status
+// stays: clients were told of it.
 func (r Recording) AmendedFrom(before Recording) Recording {
+	r = r.Clone()
+	for i := range r.Incidents {
+		if loss := &r.Incidents[i]; loss.Reason == EndWorkerLost && loss.Lost != 0 {
+			loss.Lost = cmp.Or(r.lossAt(loss.At), loss.Lost)
+		}
+	}
 	complete := func(r Recording) bool { return firstUndelivered(r) == nil && firstMissing(r) == nil }
 	if r.Error != nil && !complete(before) && complete(r) {
 		said := *r.Error
@@ -111,6 +118,20 @@ func (r Recording) AmendedFrom(before Recording) Recording {
 		r.Error = &said
 	}
 	return r
+}
+
+// lossAt gives the length of the gap that somebody noticed then; 0 where it is not known.
+func (r Recording) lossAt(at int64) int64 {
+	for i, p := range r.Earlier {
+		next := r.StartedAt
+		if i+1 < len(r.Earlier) {
+			next = r.Earlier[i+1].StartedAt
+		}
+		if p.EndReason == EndWorkerLost && p.StartedAt <= at && at <= next {
+			return gap{part: p.Part}.length(r)
+		}
+	}
+	return 0
 }
 
 func everyOutputFailed(rec Recording) bool {

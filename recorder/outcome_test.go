@@ -308,3 +308,21 @@ func TestAmendedRecordingSaysSo(t *testing.T) {
 	assert.Equal(t, all.Error, all.AmendedFrom(all).Error, "once")
 	assert.NotContains(t, before.Error.Message, "since")
 }
+
+// A part that arrives late may be longer than anybody knew.
+func TestAmendedRecordingCountsItsLossesAgain(t *testing.T) {
+	const second = int64(time.Second)
+	before := recorder.Recording{StartedAt: 30 * second, Part: 2, Earlier: []recorder.Part{
+		{Part: 1, StartedAt: 1, EndedAt: 10 * second, EndReason: recorder.EndWorkerLost},
+	}, Incidents: []recorder.Incident{
+		{Reason: recorder.EndPageCrashed, At: 5 * second, Lost: second},
+		{Reason: recorder.EndWorkerLost, At: 25 * second, Lost: 20 * second},
+	}, Pauses: []recorder.Span{{Start: 20 * second, End: 22 * second}}}
+	late := before.Clone()
+	late.Earlier[0].EndedAt = 18 * second
+	got := late.AmendedFrom(before)
+	assert.Equal(t, []int64{second, 10 * second}, []int64{got.Incidents[0].Lost, got.Incidents[1].Lost})
+	late.Earlier[0].EndedAt = 31 * second
+	assert.EqualValues(t, 1, late.AmendedFrom(before).Incidents[1].Lost, "the two overlap")
+	assert.Equal(t, 20*second, before.Incidents[1].Lost)
+}
