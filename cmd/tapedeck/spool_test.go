@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tapedeck/recorder"
-	"tapedeck/recorder/queue"
 	"tapedeck/recorder/upload"
 )
 
@@ -128,13 +127,7 @@ func TestSpoolPushTellsTheJob(t *testing.T) {
 	s := newShelf(t)
 	require.NoError(t, os.MkdirAll(s.storage, 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(s.storage, "EG_1.mp4"), []byte("of the worker that took over"), 0o600))
-	code, _, errOut := verb(soon(t), "enqueue", "--url", "https://example.com", "--file", "EG_1.mp4", "--id", "EG_1")
-	require.Zero(t, code, errOut)
-	q, err := queue.Open(soon(t), os.Getenv("TAPEDECK_REDIS_URL"), queue.Options{Worker: "w2"})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = q.Close() })
-	lease, err := q.Claim(soon(t))
-	require.NoError(t, err)
+	q, lease := claimed(t, "EG_1", "w2")
 	dir := s.leave("EG_1", "w1", time.Minute)
 	s.leave("EG_other", "w1", time.Minute)
 
@@ -172,13 +165,7 @@ func TestSpoolPushTellsTheJob(t *testing.T) {
 func TestSpoolPushTellsOfOnePart(t *testing.T) {
 	embedded(t, "127.0.0.1:0")
 	s := newShelf(t)
-	code, _, errOut := verb(soon(t), "enqueue", "--url", "https://example.com", "--file", "EG_1.mp4", "--id", "EG_1")
-	require.Zero(t, code, errOut)
-	q, err := queue.Open(soon(t), os.Getenv("TAPEDECK_REDIS_URL"), queue.Options{Worker: "w2"})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = q.Close() })
-	lease, err := q.Claim(soon(t))
-	require.NoError(t, err)
+	q, lease := claimed(t, "EG_1", "w2")
 	rec := lease.Recording()
 	rec.Status, rec.Part = recorder.StatusFailed, 2
 	rec.Files[0] = recorder.FileResult{Filename: "EG_1.part2.mp4", State: recorder.FilePending}
@@ -247,15 +234,9 @@ func TestSpoolPushKeepsWhatIsNotDelivered(t *testing.T) {
 func TestSpoolPushLeavesWhatIsGoneOnWith(t *testing.T) {
 	embedded(t, "127.0.0.1:0")
 	s := newShelf(t)
-	code, _, errOut := verb(soon(t), "enqueue", "--url", "https://example.com", "--file", "EG_1.mp4", "--id", "EG_1")
-	require.Zero(t, code, errOut)
-	q, err := queue.Open(soon(t), os.Getenv("TAPEDECK_REDIS_URL"), queue.Options{Worker: "w1"})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = q.Close() })
-	lease, err := q.Claim(soon(t))
-	require.NoError(t, err)
+	_, lease := claimed(t, "EG_1", "w1")
 	s.leave("EG_1", "w1", 0)
-	code, _, errOut = verb(soon(t), "spool", "push", "EG_1")
+	code, _, errOut := verb(soon(t), "spool", "push", "EG_1")
 	assert.Equal(t, exitFailed, code)
 	assert.Contains(t, errOut.String(), "a worker may record on")
 	assert.Empty(t, s.stored())

@@ -98,19 +98,26 @@ func TestWatchOfAJobThatEnded(t *testing.T) {
 	assert.Contains(t, out.String(), "recording_ended  aborted")
 }
 
-func TestStopOfAJobThatIsEnding(t *testing.T) {
-	embedded(t, "127.0.0.1:0")
-	code, _, errOut := verb(soon(t), "enqueue", "--url", "https://example.com", "--file", "a.mp4", "--id", "ending")
+// claimed is a new job that a worker has.
+func claimed(t *testing.T, id, worker string) (*queue.Queue, recorder.Lease) {
+	t.Helper()
+	code, _, errOut := verb(soon(t), "enqueue", "--url", "https://example.com", "--file", id+".mp4", "--id", id)
 	require.Zero(t, code, errOut)
-	q, err := queue.Open(soon(t), os.Getenv("TAPEDECK_REDIS_URL"), queue.Options{Worker: "w"})
+	q, err := queue.Open(soon(t), os.Getenv("TAPEDECK_REDIS_URL"), queue.Options{Worker: worker})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = q.Close() })
 	lease, err := q.Claim(soon(t))
 	require.NoError(t, err)
+	return q, lease
+}
+
+func TestStopOfAJobThatIsEnding(t *testing.T) {
+	embedded(t, "127.0.0.1:0")
+	_, lease := claimed(t, "ending", "w")
 	rec := lease.Recording()
 	rec.Status = recorder.StatusEnding
 	require.NoError(t, lease.Report(soon(t), rec))
-	code, _, errOut = verb(soon(t), "stop", "ending")
+	code, _, errOut := verb(soon(t), "stop", "ending")
 	assert.Zero(t, code)
 	assert.Contains(t, errOut.String(), "job ending is ending already")
 	for _, args := range [][]string{{"pause"}, {"resume"}, {"update", "--layout", "grid"}} {
