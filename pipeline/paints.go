@@ -38,8 +38,40 @@ func openPaints(display string) (*paints, error) {
 	return p, nil
 }
 
+// eventNumbers are the first event numbers of the extension that the library knows: one, where
+// all X servers are of one kind.
+//
+//nolint:gochecknoglobals // as is the library's table of events
+var eventNumbers struct {
+	sync.Mutex
+	known map[byte]bool
+}
+
+// initDamage is damage.Init, but for its table of events: that belongs to the process, and may not be
+// written while another connection hears of an event.
+func initDamage(conn *xgb.Conn) error {
+	const name = "DAMAGE"
+	reply, err := xproto.QueryExtension(conn, uint16(len(name)), name).Reply()
+	if err != nil {
+		return err
+	}
+	eventNumbers.Lock()
+	defer eventNumbers.Unlock()
+	if reply.Present && eventNumbers.known[reply.FirstEvent] {
+		conn.ExtLock.Lock()
+		defer conn.ExtLock.Unlock()
+		conn.Extensions[name] = reply.MajorOpcode
+		return nil
+	}
+	if err := damage.Init(conn); err != nil {
+		return err
+	}
+	eventNumbers.known = map[byte]bool{reply.FirstEvent: true}
+	return nil
+}
+
 func (p *paints) subscribe() error {
-	if err := damage.Init(p.conn); err != nil {
+	if err := initDamage(p.conn); err != nil {
 		return err
 	}
 	if _, err := damage.QueryVersion(p.conn, 1, 1).Reply(); err != nil {
