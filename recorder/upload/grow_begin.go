@@ -2,6 +2,7 @@ package upload
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -69,7 +70,8 @@ func (g *growth) beginWithin(ctx context.Context) error {
 		g.over = true
 		return nil
 	}
-	key, id, err := bucket.claim(ctx, name, contentType(g.media), where.Overwrite)
+	mark := rand.Text()[:16]
+	key, id, err := bucket.claim(ctx, name, contentType(g.media), mark, where.Overwrite)
 	if err != nil {
 		return err
 	}
@@ -81,7 +83,7 @@ func (g *growth) beginWithin(ctx context.Context) error {
 	})
 	g.store = bucket
 	g.note = fileNote{
-		Target: st.target(), Backup: g.j.Backup, Key: key, UploadID: id, PartSize: g.size, StartedAt: since.UnixNano(),
+		Target: st.target(), Backup: g.j.Backup, Key: key, UploadID: id, Mark: mark, PartSize: g.size, StartedAt: since.UnixNano(),
 		Filename: filenameOf(where, key, name, g.file.Filename),
 	}
 	g.notes.begun(g.note)
@@ -91,7 +93,7 @@ func (g *growth) beginWithin(ctx context.Context) error {
 // claim begins an upload under the first name that is free and that nobody else
 // uploads to. Who comes later moves on; should two miss each other, the storage
 // refuses one of them when it ends.
-func (s *s3Store) claim(ctx context.Context, name, contentType string, overwrite bool) (key, id string, err error) {
+func (s *s3Store) claim(ctx context.Context, name, contentType, mark string, overwrite bool) (key, id string, err error) {
 	for n := 1; n <= mostNames; n++ {
 		key = numbered(name, n)
 		if !overwrite {
@@ -102,7 +104,7 @@ func (s *s3Store) claim(ctx context.Context, name, contentType string, overwrite
 				continue
 			}
 		}
-		if id, err = s.create(ctx, key, contentType); err != nil || overwrite || !s.rivalled(ctx, key, id) {
+		if id, err = s.create(ctx, key, contentType, mark); err != nil || overwrite || !s.rivalled(ctx, key, id) {
 			return key, id, err
 		}
 		s.discard(ctx, progress{Name: key, UploadID: id})
@@ -148,7 +150,7 @@ func probe(ctx context.Context, st store, name string) error {
 	case localStore:
 		return diskFault(writable(filepath.Dir(filepath.Join(st.dir, filepath.FromSlash(name)))))
 	case *s3Store:
-		id, err := st.create(ctx, name, contentType(name))
+		id, err := st.create(ctx, name, contentType(name), "")
 		if err == nil {
 			st.discard(ctx, progress{Name: name, UploadID: id})
 		}

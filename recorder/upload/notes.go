@@ -25,6 +25,7 @@ type fileNote struct {
 	Key       string `json:"key"`
 	Filename  string `json:"filename"` // as results show it
 	UploadID  string `json:"upload_id"`
+	Mark      string `json:"mark,omitempty"` // in the object's metadata, see markKey
 	PartSize  int64  `json:"part_size"`
 	StartedAt int64  `json:"started_at"` // ns since the Unix epoch
 	// Final is set when the recording has ended and all but the header's part is sent.

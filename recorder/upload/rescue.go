@@ -219,10 +219,11 @@ func (w *wreck) found(ctx context.Context, st *s3Store) (salvaged, error) {
 	if !head.there || head.modified.Before(time.Unix(0, w.note.StartedAt).Add(-skew)) {
 		return salvaged{}, faultf(final, "its upload was removed from the storage")
 	}
-	if !w.couldBe(head.size) {
+	marked, rescued := head.mark != "" && head.mark == w.note.Mark, w.couldBe(head.size)
+	if !marked && (head.mark != "" || !rescued) {
 		return salvaged{}, faultf(final, "its upload was removed from the storage, and what has the name is another's")
 	}
-	got := salvaged{size: head.size, found: true}
+	got := salvaged{size: head.size, found: true, whole: marked && !rescued} // by its own worker, whose last note did not get through
 	if f := w.note.Final; f != nil && f.Size == head.size {
 		got.whole = strings.EqualFold(f.ETag, head.etag) || !isMD5(strings.SplitN(head.etag, "-", 2)[0])
 	}

@@ -263,6 +263,27 @@ func TestOrphanReplacesNothing(t *testing.T) {
 	}
 }
 
+// A worker that Redis could not hear completed its upload: the object itself says whose it is.
+func TestRescueFindsWhatNobodyWasToldOf(t *testing.T) {
+	s := recordertest.StartS3(t)
+	p := recordertest.StartS3Proxy(t, s.Endpoint)
+	f := shot(t)
+	job := toS3(through(s, p))
+	k := growing(t).roll(job, f)
+	eventually(t, func() bool { return len(k.notes()) > 0 })
+	before := k.notes()
+	k.lose(p, 0, isManifest)
+	p.Fault(nil)
+	file := rescue(t, k, job, before)
+	require.Equal(t, recorder.FileDelivered, file.State, file.Error)
+	require.False(t, file.Partial)
+	require.Empty(t, file.Error)
+	require.True(t, bytes.Equal(f.final, s.Get("talks/talk.mp4")))
+	other := maps.Clone(before)
+	other["1/file-0"] = strings.ReplaceAll(other["1/file-0"], `"mark":"`, `"mark":"0`)
+	require.Contains(t, rescue(t, k, job, other).Error, "another's")
+}
+
 // Whoever has the job cannot help where its storage is unknown, refuses, or where the
 // name was given away: the file is in the lost worker's spool.
 func TestRescueOfNothing(t *testing.T) {

@@ -95,7 +95,8 @@ type headed struct {
 	size     int64
 	etag     string
 	modified time.Time
-	sealed   bool // encrypted with KMS keys: the ETag is of no MD5
+	sealed   bool   // encrypted with KMS keys: the ETag is of no MD5
+	mark     string // see markKey
 }
 
 // is reports whether this is the object of such an ETag, completed since then. Where the
@@ -109,7 +110,10 @@ func (s *s3Store) headOf(ctx context.Context, key string) (headed, error) {
 	head, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.conf.Bucket, Key: &key})
 	switch {
 	case err == nil:
-		return headed{true, aws.ToInt64(head.ContentLength), strings.Trim(aws.ToString(head.ETag), `"`), aws.ToTime(head.LastModified), encryptedETag(string(head.ServerSideEncryption))}, nil
+		return headed{
+			there: true, size: aws.ToInt64(head.ContentLength), etag: strings.Trim(aws.ToString(head.ETag), `"`), modified: aws.ToTime(head.LastModified),
+			sealed: encryptedETag(string(head.ServerSideEncryption)), mark: head.Metadata[markKey],
+		}, nil
 	case statusOf(err) == http.StatusNotFound:
 		return headed{}, nil
 	default:

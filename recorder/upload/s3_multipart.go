@@ -73,7 +73,7 @@ func (s *s3Store) begin(ctx context.Context, key string, o *object) (string, map
 			return j.UploadID, maps.Clone(have), nil
 		}
 	}
-	id, err := s.create(ctx, key, o.contentType)
+	id, err := s.create(ctx, key, o.contentType, "")
 	if err != nil {
 		return "", nil, err
 	}
@@ -84,10 +84,22 @@ func (s *s3Store) begin(ctx context.Context, key string, o *object) (string, map
 	return id, nil, nil
 }
 
-// create begins an upload in parts.
-func (s *s3Store) create(ctx context.Context, key, contentType string) (string, error) {
+// markKey is the name under which the metadata of an object that was uploaded while it grew tell
+// which upload it was: the only way to know that once the upload is completed.
+const markKey = "tapedeck-upload"
+
+// create begins an upload in parts. mark may be empty.
+func (s *s3Store) create(ctx context.Context, key, contentType, mark string) (string, error) {
+	metadata := s.conf.Metadata
+	if mark != "" {
+		metadata = maps.Clone(metadata)
+		if metadata == nil {
+			metadata = map[string]string{}
+		}
+		metadata[markKey] = mark
+	}
 	out, err := s.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
-		Bucket: &s.conf.Bucket, Key: &key, ContentType: &contentType, Metadata: s.conf.Metadata,
+		Bucket: &s.conf.Bucket, Key: &key, ContentType: &contentType, Metadata: metadata,
 		ContentDisposition: optional(s.conf.ContentDisposition), Tagging: optional(s.conf.Tagging),
 	})
 	if err != nil {
