@@ -12,7 +12,7 @@ import (
 func (t *tenure) report(rec Recording) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.current = rec
+	t.current = rec.Clone() // whose slices go on changing where it came from
 	t.tell()
 }
 
