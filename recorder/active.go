@@ -219,7 +219,7 @@ func (l *life) pipelineEnded(ctx context.Context, err error, page <-chan pageEnd
 // removes before it is gone.
 func (l *life) learn(u Update) {
 	for _, name := range u.RemoveStreamURLs {
-		l.removed[streamID(name)] = true
+		l.removed[StreamNamed(name)] = true
 	}
 	for _, url := range u.AddStreamURLs {
 		delete(l.removed, StreamID(url))
@@ -242,7 +242,7 @@ func (l *life) update(ctx context.Context, u Update) (account func()) {
 		}
 	}
 	for _, name := range u.RemoveStreamURLs {
-		id := streamID(name)
+		id := StreamNamed(name)
 		if err := l.removeStream(ctx, id); err != nil {
 			l.Log.Warn("a stream was not removed", zap.String("stream", id), zap.String("error", l.scrub().Text(err.Error())))
 		}
@@ -285,8 +285,8 @@ func (l *life) removeStream(ctx context.Context, id string) error {
 	return l.pipeline.Remove(ctx, id)
 }
 
-// streamID gives the id of a stream that is named by its id or its URL.
-func streamID(name string) string {
+// StreamNamed gives the id of a stream that is named by its id or its URL.
+func StreamNamed(name string) string {
 	if isStreamID(name) {
 		return name
 	}

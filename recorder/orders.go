@@ -114,7 +114,7 @@ func withoutTakenBack(waiting []Update, later Update) []Update {
 	for i := range waiting {
 		u := &waiting[i]
 		for _, name := range later.RemoveStreamURLs {
-			u.AddStreamURLs = withoutStream(slices.Clone(u.AddStreamURLs), streamID(name))
+			u.AddStreamURLs = withoutStream(slices.Clone(u.AddStreamURLs), StreamNamed(name))
 		}
 	}
 	return waiting

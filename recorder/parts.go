@@ -49,7 +49,7 @@ func (j Job) updated(updates []Update) Job {
 	urls := j.StreamURLs()
 	for _, u := range updates {
 		for _, name := range u.RemoveStreamURLs {
-			urls = withoutStream(urls, streamID(name))
+			urls = withoutStream(urls, StreamNamed(name))
 		}
 		for _, url := range u.AddStreamURLs {
 			if ValidateUpdate(Update{AddStreamURLs: []string{url}}) == nil {

@@ -319,8 +319,13 @@ func (w *Worker) adopt(ctx context.Context, id string, free func(), log *zap.Log
 // deliverOrphan delivers a recording whose job is somebody else's by now, or
 // nobody's.
 func (w *Worker) deliverOrphan(ctx context.Context, entry SpoolEntry, rec Recording, log *zap.Logger) {
+	w.amendOrphan(ctx, entry, asOrphan(ctx, entry, rec), log)
+}
+
+// asOrphan delivers what replaces nothing, and reports to nobody.
+func asOrphan(ctx context.Context, entry SpoolEntry, rec Recording) Recording {
 	rec.Orphan = true
-	w.amendOrphan(ctx, entry, entry.Deliver(ctx, rec, func(Recording) {}), log)
+	return entry.Deliver(ctx, rec, func(Recording) {})
 }
 
 // amendOrphan tells the job of what was delivered so.

@@ -217,9 +217,7 @@ func (t *tenure) leaveBehind(last *piece) {
 	var orphans sync.WaitGroup
 	if last.entry != nil {
 		orphans.Go(func() {
-			rec := last.rec
-			rec.Orphan = true
-			rec = last.entry.Deliver(t.ctx, rec, func(Recording) {})
+			rec := asOrphan(t.ctx, last.entry, last.rec)
 			t.mediaOut() // the job's owner may go on for hours before it can be told
 			t.amendOrphan(t.ctx, last.entry, rec, t.log)
 		})

@@ -27,16 +27,7 @@ func (a *app) resumeCommand() *cobra.Command {
 func (a *app) pausingCommand(on bool, cmd *cobra.Command) *cobra.Command {
 	cmd.Args = argsExactly(1, "one job id")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		q, err := a.client(cmd)
-		if err != nil {
-			return err
-		}
-		defer q.Close()
-		found, err := q.List(cmd.Context(), recorder.Filter{IDs: args})
-		if err == nil && len(found) == 1 {
-			a.tellPause(on, found[0])
-		}
-		return q.Update(cmd.Context(), args[0], recorder.Update{Pause: &on})
+		return a.update(cmd, args[0], recorder.Update{Pause: &on}, func(rec recorder.Recording) { a.tellPause(on, rec) })
 	}
 	redisFlag(cmd)
 	return cmd

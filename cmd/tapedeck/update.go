@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,16 +23,7 @@ func (a *app) updateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			q, err := a.client(cmd)
-			if err != nil {
-				return err
-			}
-			defer q.Close()
-			found, err := q.List(cmd.Context(), recorder.Filter{IDs: args})
-			if err == nil && len(found) == 1 {
-				a.tellUpdate(u, found[0])
-			}
-			return q.Update(cmd.Context(), args[0], u)
+			return a.update(cmd, args[0], u, func(rec recorder.Recording) { a.tellUpdate(u, rec) })
 		},
 	}
 	redisFlag(cmd)
@@ -43,16 +33,27 @@ func (a *app) updateCommand() *cobra.Command {
 	return cmd
 }
 
+// update sends an update, and tells before what its job's state says of it.
+func (a *app) update(cmd *cobra.Command, id string, u recorder.Update, tell func(recorder.Recording)) error {
+	q, err := a.client(cmd)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	found, err := q.List(cmd.Context(), recorder.Filter{IDs: []string{id}})
+	if err == nil && len(found) == 1 {
+		tell(found[0])
+	}
+	return q.Update(cmd.Context(), id, u)
+}
+
 // tellUpdate says what of an update will change nothing: a worker only logs it.
 func (a *app) tellUpdate(u recorder.Update, rec recorder.Recording) {
 	if u.Layout != "" && rec.RoomName == "" {
 		fmt.Fprintf(a.err, "tapedeck: job %s records a web page of its own, which has no layout: that changes nothing\n", rec.ID)
 	}
 	for _, name := range u.RemoveStreamURLs {
-		id := name
-		if !strings.HasPrefix(name, "st_") {
-			id = recorder.StreamID(name)
-		}
+		id := recorder.StreamNamed(name)
 		if !slices.ContainsFunc(rec.Streams, func(s recorder.StreamResult) bool { return s.ID == id }) {
 			fmt.Fprintf(a.err, "tapedeck: job %s has no stream %s now: `tapedeck list` shows those it has\n", rec.ID, id)
 		}

@@ -24,13 +24,7 @@ const (
 // Close. It returns at once.
 func (q *Queue) Tidy() {
 	q.task(q.tidy)
-	q.task(func(ctx context.Context) {
-		r := reaper{q: q}
-		for pause(ctx, reapEvery) {
-			_, err := r.look(ctx)
-			q.health.note(err)
-		}
-	})
+	q.task(func(ctx context.Context) { _, _ = q.Reap(ctx) }) // which gives jobs to workers alone: it ends with ctx
 }
 
 // Reap implements recorder.Reaper. It also ends jobs of lost workers of which nothing was
