@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -230,10 +229,8 @@ func (a *app) beat(ctx context.Context, q *queue.Queue, w *recorder.Worker, log 
 
 // hasTwin looks whether somebody else beats under this worker's id, and tells.
 func hasTwin(ctx context.Context, q *queue.Queue, own queue.WorkerInfo, log *zap.Logger) bool {
-	workers, err := q.Workers(ctx)
-	twin := err == nil && slices.ContainsFunc(workers, func(w queue.WorkerInfo) bool {
-		return w.ID == own.ID && w.StartedAt != own.StartedAt
-	})
+	started, err := q.StartedAt(ctx, own.ID)
+	twin := err == nil && started != own.StartedAt
 	if twin {
 		log.Error("another live worker has this one's id: their jobs are taken for each other's; give each an id of its own (worker.id)",
 			zap.String("id", own.ID))

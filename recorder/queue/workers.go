@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +51,23 @@ func (q *Queue) Leave(ctx context.Context, id string) error {
 		return unavailable("leaving the pool", err)
 	}
 	return nil
+}
+
+// StartedAt gives when the worker that was the last to beat under an id started, ns since the
+// Unix epoch. An Error of CodeNotFound when none has since the id was last left.
+func (q *Queue) StartedAt(ctx context.Context, id string) (int64, error) {
+	account, err := q.rdb.HGet(ctx, q.keys.workers(), id).Result()
+	if errors.Is(err, redis.Nil) {
+		return 0, recorder.Errorf(recorder.CodeNotFound, "no worker %s", id)
+	}
+	if err != nil {
+		return 0, unavailable("looking for worker "+id, err)
+	}
+	var w WorkerInfo
+	if err := json.Unmarshal([]byte(account), &w); err != nil {
+		return 0, recorder.Errorf(recorder.CodeInternal, "worker %s: %w", id, err)
+	}
+	return w.StartedAt, nil
 }
 
 // Workers lists the workers of the last day by id.
