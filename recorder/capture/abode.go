@@ -2,8 +2,11 @@ package capture
 
 import (
 	"errors"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -86,5 +89,50 @@ func sweepDir(dir string) {
 	}
 	defer lock.Close()
 	endStrays(dir)
+	removeDisplay(dir)
 	_ = os.RemoveAll(dir) // what stays is tried again with the next session
+}
+
+// displayFile, in a session's directory, holds the number of its X display: an X server that
+// is killed leaves its socket.
+const displayFile = "display"
+
+func noteDisplay(dir, number string) error {
+	return os.WriteFile(filepath.Join(dir, displayFile), []byte(number), 0o600)
+}
+
+// removeDisplay removes the socket of a dead session's display, unless another server has
+// taken the number since.
+func removeDisplay(dir string) {
+	number, err := readDisplay(filepath.Join(dir, displayFile))
+	if err != nil {
+		return
+	}
+	socket := socketOf(strconv.FormatUint(uint64(number), 10))
+	conn, err := net.Dial("unix", socket)
+	switch {
+	case err == nil:
+		_ = conn.Close()
+	case errors.Is(err, unix.ECONNREFUSED): // nobody listens
+		_ = os.Remove(socket)
+	}
+}
+
+// readDisplay reads what noteDisplay wrote. The directory was Chrome's user's, which may
+// have put anything in its place.
+func readDisplay(file string) (uint16, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return 0, errors.Join(err, errors.ErrUnsupported)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, 8))
+	if err != nil {
+		return 0, err
+	}
+	number, err := strconv.ParseUint(string(text), 10, 16)
+	return uint16(number), err
 }

@@ -64,7 +64,7 @@ func (x *xServer) connect(ctx context.Context, width, height int) (*screen, erro
 }
 
 func (x *xServer) dial(ctx context.Context) (*screen, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", "/tmp/.X11-unix/X"+strings.TrimPrefix(x.display, ":"))
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socketOf(strings.TrimPrefix(x.display, ":")))
 	if err != nil {
 		return nil, fmt.Errorf("connecting to Xvfb: %w", err)
 	}

@@ -78,3 +78,6 @@ var (
 	MakeDir   = makeDir
 	SweepDirs = sweepDirs
 )
+
+// DisplayFile is the name of the note that sweeps read.
+const DisplayFile = displayFile

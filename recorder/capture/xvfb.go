@@ -70,22 +70,30 @@ func (s *Session) startX(ctx context.Context) (*xServer, error) {
 		return nil, err
 	}
 	x.display = ":" + number
+	if err := noteDisplay(s.dir, number); err != nil {
+		return nil, recorder.Errorf(recorder.CodeUnavailable, "noting the X display: %w", err)
+	}
 	return x, s.janitor.display(number)
 }
+
+// socketDir is where X servers listen.
+const socketDir = "/tmp/.X11-unix"
+
+// socketOf gives the socket of a display, by its number.
+func socketOf(number string) string { return socketDir + "/X" + number }
 
 // makeSocketDir makes the directory of the X sockets the way X itself wants it,
 // which Xvfb cannot do once it is not root.
 func makeSocketDir() error {
-	const dir = "/tmp/.X11-unix"
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	err := os.Mkdir(dir, 0o777)
+	err := os.Mkdir(socketDir, 0o777)
 	if errors.Is(err, os.ErrExist) {
 		return nil
 	}
 	if err == nil {
-		err = os.Chmod(dir, os.ModeSticky|0o777)
+		err = os.Chmod(socketDir, os.ModeSticky|0o777)
 	}
 	if err != nil {
 		return recorder.Errorf(recorder.CodeUnavailable, "making the directory of X sockets: %w", err)

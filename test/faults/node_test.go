@@ -138,11 +138,19 @@ func (n *node) vanish() {
 	n.kill()
 }
 
-// lose is vanish with all that was on the disk.
+// lose is vanish with all that was on the disk, the sockets of its displays among it: here
+// they stay until another node's X server, or another row's, takes their numbers.
 func (n *node) lose() {
 	n.s.Helper()
+	var displays []string
+	for _, p := range n.s.look(n.tmp) {
+		displays = append(displays, recordertest.DisplayOf(p.PID))
+	}
 	n.vanish()
 	n.lost = true
+	for _, gone := range displays {
+		delete(n.s.displays, gone)
+	}
 	require.NoError(n.s, os.Rename(n.spool, filepath.Join(n.s.dir, "lost-"+n.id)))
 	require.NoError(n.s, os.RemoveAll(n.tmp))
 }
