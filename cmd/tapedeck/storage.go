@@ -19,6 +19,7 @@ type StorageConfig struct {
 	PlaceConfig `yaml:",inline"`
 	Backup      PlaceConfig   `yaml:"backup" envPrefix:"BACKUP_"`
 	BackupAfter time.Duration `yaml:"backup_after" env:"BACKUP_AFTER"` // how long a storage may fail before
+	SendWithin  time.Duration `yaml:"send_within" env:"SEND_WITHIN"`   // how long media may wait for their upload part to fill
 	Overwrite   bool          `yaml:"overwrite" env:"OVERWRITE"`       // names that are taken are replaced, the jobs' storages' included
 }
 
@@ -107,11 +108,15 @@ func (c PlaceConfig) validate(field string) error {
 }
 
 func (c StorageConfig) validate() error {
-	after := error(nil)
-	if c.BackupAfter < 0 {
-		after = fmt.Errorf("storage.backup_after: %q: is negative: use a duration such as 1m, or 0 for the default", c.BackupAfter)
+	return errors.Join(c.PlaceConfig.validate("storage"), c.Backup.validate("storage.backup"),
+		validateWait("storage.backup_after", c.BackupAfter), validateWait("storage.send_within", c.SendWithin))
+}
+
+func validateWait(field string, d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("%s: %q: is negative: use a duration such as 1m, or 0 for the default", field, d)
 	}
-	return errors.Join(c.PlaceConfig.validate("storage"), c.Backup.validate("storage.backup"), after)
+	return nil
 }
 
 // secrets lists what no log may show.
@@ -168,8 +173,8 @@ func (a *app) storageIn(field, dir string) (upload.Storage, error) {
 func (a *app) spoolOptions(storage upload.Storage, log *zap.Logger) (upload.Options, error) {
 	backup, err := a.backupStorage()
 	return upload.Options{
-		Default: storage, Backup: backup, BackupAfter: a.config.Storage.BackupAfter, Overwrite: a.config.Storage.Overwrite,
-		Log: log, KeepLogs: keptLogs,
+		Default: storage, Backup: backup, BackupAfter: a.config.Storage.BackupAfter, SendWithin: a.config.Storage.SendWithin,
+		Overwrite: a.config.Storage.Overwrite, Log: log, KeepLogs: keptLogs,
 	}, err
 }
 

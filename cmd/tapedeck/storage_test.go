@@ -29,6 +29,7 @@ func TestStorageConfig(t *testing.T) {
 storage:
   gcp: {bucket: recordings, prefix: rooms/}
   backup_after: 30s
+  send_within: 5s
   backup:
     s3: {bucket: spare, access_key: backup-key, secret: backup-s3cr3t, assume_role_arn: "arn:aws:iam::123456789012:role/r"}
 `)
@@ -43,6 +44,7 @@ storage:
 	require.Equal(t, "s3://spare", opts.Backup.String())
 	require.Equal(t, "arn:aws:iam::123456789012:role/r", opts.Backup.S3.AssumeRoleARN)
 	require.Equal(t, 30*time.Second, opts.BackupAfter)
+	require.Equal(t, 5*time.Second, opts.SendWithin)
 	require.Contains(t, a.config.secrets(), "backup-s3cr3t")
 	a.config.Webhooks.URLs = []string{"https://hooks.example.com/T0/B0/5ecret"}
 	require.Subset(t, a.config.secrets(), a.config.Webhooks.URLs)
@@ -94,8 +96,9 @@ storage:
   s3: {bucket: recordings}
   backup: {azure: {account_name: account, account_key: "not-base64-s3cr3t", container_name: spare}}
   backup_after: -1s
+  send_within: -2s
 `)
-	for _, want := range []string{"storage.directory", "storage.backup.azure.account_key", "storage.backup_after"} {
+	for _, want := range []string{"storage.directory", "storage.backup.azure.account_key", "storage.backup_after", "storage.send_within"} {
 		require.ErrorContains(t, err, want)
 	}
 	require.NotContains(t, err.Error(), "not-base64-s3cr3t")

@@ -47,6 +47,7 @@ type growth struct {
 	again map[int]bool // parts that failed
 	done  chan sentPiece
 	pass  *pass
+	short short
 
 	over     bool // nothing more is sent before the end
 	failing  time.Time
@@ -59,7 +60,7 @@ type growth struct {
 
 // sentPiece is how the sending of one part ended.
 type sentPiece struct {
-	n   int
+	piece
 	err error
 }
 
@@ -72,7 +73,7 @@ func (e *entry) growth(ctx context.Context, task recorder.Task, begun recorder.R
 		size: growingPartSize(expectedSize(task.Job)), scan: scanOf(d.media), j: d.journal(),
 		notes: notes{to: to, name: fmt.Sprintf("%d/file-%d", max(begun.Part, 1), i)},
 		next:  1, busy: map[int]chan struct{}{}, again: map[int]bool{}, done: make(chan sentPiece, partsAtOnce),
-		tries: map[class]int{}, pause: e.spool.opts.backoff(),
+		tries: map[class]int{}, pause: e.spool.opts.backoff(), short: newShort(),
 	}
 	g.life, g.end = context.WithCancel(context.WithoutCancel(ctx))
 	e.mu.Lock()
@@ -147,8 +148,9 @@ func (g *growth) advance(ctx context.Context) {
 		if len(g.busy) >= g.most() {
 			return
 		}
-		g.send(n)
+		g.send(g.life, g.full(n))
 	}
+	g.advanceShort()
 }
 
 // most is how many parts may be under way: while the storage fails, one tries it.
@@ -197,8 +199,8 @@ func (g *growth) ready() func(yield func(int) bool) {
 			}
 		}
 		for {
-			at, size := partSpan(g.size, g.next)
-			if at+size > g.scan.fixed() {
+			p := g.full(g.next)
+			if p.at+p.size > g.scan.fixed() || g.busy[g.next] != nil { // its beginning is under way
 				return
 			}
 			if !yield(g.next) {
@@ -209,40 +211,48 @@ func (g *growth) ready() func(yield func(int) bool) {
 	}
 }
 
-// send starts the sending of a part.
-func (g *growth) send(n int) {
+// full gives a part of a file that grows.
+func (g *growth) full(n int) piece {
 	at, size := partSpan(g.size, n)
-	p := piece{n: n, at: at, size: size}
-	media := g.scan.mediaBelow(at + size)
+	return piece{n: n, at: at, size: size}
+}
+
+// send starts the sending of a part.
+func (g *growth) send(ctx context.Context, p piece) {
 	st, key, id := g.store, g.j.Name, g.j.UploadID
+	media := g.scan.mediaBelow(p.at + p.size)
 	ended := make(chan struct{})
-	g.busy[n] = ended
-	delete(g.again, n)
+	g.busy[p.n] = ended
+	g.short.since = time.Now()
+	delete(g.again, p.n)
 	go func() {
 		defer close(ended)
-		err := g.transfer(st, key, id, p, media)
+		err := g.transfer(ctx, st, key, id, p, media)
 		select {
-		case g.done <- sentPiece{n, err}:
+		case g.done <- sentPiece{p, err}:
 		default: // nobody takes them any more: the journal says which are there
 		}
 	}()
 }
 
-// transfer sends a part and notes it.
-func (g *growth) transfer(st *s3Store, key, id string, p piece, media time.Duration) error {
+// transfer sends a part and notes it. The journal, by which this worker goes on, is of full
+// parts only.
+func (g *growth) transfer(ctx context.Context, st *s3Store, key, id string, p piece, media time.Duration) error {
 	var err error
 	if p.sum, err = sumOf(g.from, p); err != nil {
 		return diskFault(err)
 	}
-	etag, err := st.sendPiece(g.life, key, id, g.from, p)
+	etag, err := st.sendPiece(ctx, key, id, g.from, p)
 	if err != nil {
 		return err
 	}
-	g.j.update(func(pr *progress) {
-		if pr.UploadID == id {
-			pr.sent(p.n, etag, p.sum)
-		}
-	})
+	if !g.isShort(p) {
+		g.j.update(func(pr *progress) {
+			if pr.UploadID == id {
+				pr.sent(p.n, etag, p.sum)
+			}
+		})
+	}
 	g.notes.part(id, p, etag, media)
 	return nil
 }
@@ -265,6 +275,8 @@ func (g *growth) take(p sentPiece) {
 		g.log.Warn("somebody else ended the upload; the file leaves at the end", zap.String("error", g.scrub.Text(p.err.Error())))
 		g.over = true
 		g.j.update((*progress).fence)
+	case g.isShort(p.piece):
+		g.failShort(p.err)
 	default:
 		g.again[p.n] = true
 		g.fail(p.err)
@@ -308,7 +320,7 @@ func (g *growth) turn(ctx context.Context) {
 	}
 	why := whyBackup(g.turning)
 	g.j.update(func(p *progress) { *p = progress{Backup: true, Why: why} })
-	g.turning, g.store, g.next = "", nil, 1
+	g.turning, g.store, g.next, g.short = "", nil, 1, newShort()
 	clear(g.again)
 	g.failing, g.resumeAt, g.tries = time.Time{}, time.Time{}, map[class]int{}
 	g.pause.Reset()

@@ -38,6 +38,7 @@ func (g *growth) finish(ctx context.Context, o *object) (placed, error) {
 	}
 	g.look() // for what the notes tell of the rest
 	reading := g.measure()
+	defer g.leaveShort()()
 	key, id := g.j.Name, g.j.UploadID
 	if err := g.sendRest(ctx, f, info.Size()); err != nil {
 		return placed{}, err

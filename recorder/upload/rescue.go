@@ -157,17 +157,8 @@ func (w *wreck) salvage(ctx context.Context, st *s3Store, overwrite bool) (salva
 	case err != nil:
 		return salvaged{}, err
 	}
-	got, etags := w.prefix(there)
-	if len(etags) == 0 {
-		return salvaged{}, faultf(final, "nothing of it had been uploaded")
-	}
 	asked := time.Now()
-	_, err = st.completeOf(ctx, w.note.Key, w.note.UploadID, etags, overwrite, true)
-	if f := w.note.Final; codeOf(err) == "InvalidPart" && f != nil && !strings.EqualFold(etags[0], f.Head) {
-		etags[0] = f.Head // which was sent, and not noted any more
-		got.whole = len(etags) == f.Parts
-		_, err = st.completeOf(ctx, w.note.Key, w.note.UploadID, etags, overwrite, true)
-	}
+	got, etags, err := w.complete(ctx, st, there, overwrite)
 	switch {
 	case codeOf(err) == noSuchUpload:
 		return w.found(ctx, st)
@@ -182,19 +173,48 @@ func (w *wreck) salvage(ctx context.Context, st *s3Store, overwrite bool) (salva
 	return got, nil
 }
 
-// prefix gives the parts up to the first that is missing. The header's part is sent
-// last: if it is another than was noted, or what was announced, none is missing.
+// complete makes an object of the parts that are there. Where they were not listed, the header's
+// and a short one may have been sent once more than was noted.
+func (w *wreck) complete(ctx context.Context, st *s3Store, there map[int]listedPart, overwrite bool) (got salvaged, etags []string, err error) {
+	if got, etags = w.prefix(there); len(etags) == 0 {
+		return got, nil, faultf(final, "nothing of it had been uploaded")
+	}
+	try := func() {
+		_, err = st.completeOf(ctx, w.note.Key, w.note.UploadID, etags, overwrite, true)
+	}
+	try()
+	if f := w.note.Final; codeOf(err) == "InvalidPart" && f != nil && !strings.EqualFold(etags[0], f.Head) {
+		etags[0] = f.Head
+		got.whole = len(etags) == f.Parts
+		try()
+	}
+	if n := len(etags); codeOf(err) == "InvalidPart" && n > 1 && there[n].size < w.full(n) {
+		delete(there, n)
+		got, etags = w.prefix(there)
+		try()
+	}
+	return got, etags, err
+}
+
+// full is the size of a part that is not the last.
+func (w *wreck) full(n int) int64 {
+	_, size := partSpan(w.note.PartSize, n)
+	return size
+}
+
+// prefix gives the parts up to the first that is missing, or short. The header's part is sent
+// last: if it is another than was noted, or what was announced, none is missing. (One that was
+// noted while it was short has only been filled since.)
 func (w *wreck) prefix(there map[int]listedPart) (got salvaged, etags []string) {
 	for n := 1; ; n++ {
 		p, ok := there[n]
-		_, full := partSpan(w.note.PartSize, n)
-		if !ok || p.size > full {
+		if !ok || p.size > w.full(n) {
 			break
 		}
 		etags = append(etags, p.etag)
 		got.size += p.size
 		got.media = max(got.media, time.Duration(w.parts[n].Media))
-		if p.size < full {
+		if p.size < w.full(n) {
 			break // the file ends here
 		}
 	}
@@ -202,7 +222,7 @@ func (w *wreck) prefix(there map[int]listedPart) (got salvaged, etags []string) 
 		return got, nil
 	}
 	noted, known := w.parts[1]
-	got.whole = known && noted.ETag != etags[0]
+	got.whole = known && noted.Size == w.full(1) && noted.ETag != etags[0]
 	if f := w.note.Final; f != nil {
 		got.whole = got.whole || (len(etags) == f.Parts && got.size == f.Size && strings.EqualFold(etags[0], f.Head))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"tapedeck/recorder"
 	"tapedeck/recorder/recordertest"
+	"tapedeck/recorder/upload"
 )
 
 // denseRate makes a part of 5 MiB, the least that S3 takes, in about five seconds.
@@ -32,6 +33,15 @@ func workerRows() []row {
 			name: "the node", done: "kill -9 of all it runs, its disk is lost, it never comes back", short: true,
 			bound: 10*time.Second + onePart, why: "at most one upload part of 5 MiB and 10 s",
 			set: func(s *stage) { s.dense(denseRate) },
+			play: func(s *stage) {
+				lost := s.midPart(s.w1)
+				s.w1.lose()
+				s.stopAt(lost + 14*time.Second)
+			},
+		},
+		{
+			name: "the node, a slow picture", done: "as above, before a part of 5 MiB is full",
+			bound: 10*time.Second + upload.DefaultSendWithin, why: "at most the 15 s after which parts are sent without being full, and 10 s",
 			play: func(s *stage) {
 				lost := s.midPart(s.w1)
 				s.w1.lose()
@@ -119,8 +129,8 @@ func (s *stage) awaitUpload(n *node, limit time.Duration) {
 	}
 }
 
-// midPart waits until another part of the recording is in the storage, and a little of the
-// next one is on the disk only. It gives that moment of the recording.
+// midPart waits until another part of the recording, full or short, is in the storage, and
+// a little more is on the disk only. It gives that moment of the recording.
 func (s *stage) midPart(n *node) time.Duration {
 	s.Helper()
 	s.at(breakAt)
