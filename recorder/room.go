@@ -211,11 +211,12 @@ func (l *life) endOf(ctx context.Context) EndReason {
 }
 
 // overBefore says why a room was over before its page logged START_RECORDING: a
-// page that is loaded again would enter it against somebody's will.
+// page that is loaded again would enter it against somebody's will, or wait once more for a participant
+// who did not come.
 func (l *life) overBefore() EndReason {
 	if n, ok := l.session.(Noter); ok {
 		switch reason := EndReason(n.Note(MarkerEnd)); reason {
-		case EndRoomClosed, EndRemoved:
+		case EndRoomClosed, EndRemoved, EndRoomEmpty:
 			return reason
 		default:
 		}

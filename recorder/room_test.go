@@ -97,7 +97,7 @@ func TestStopWhileTheRoomIsAwaited(t *testing.T) {
 // A page that is loaded again enters its room again: never after somebody's word
 // that it is not wanted there, and never to make a room that was deleted.
 func TestNobodyComesBackUninvited(t *testing.T) {
-	for _, reason := range []recorder.EndReason{recorder.EndRemoved, recorder.EndRoomClosed} {
+	for _, reason := range []recorder.EndReason{recorder.EndRemoved, recorder.EndRoomClosed, recorder.EndRoomEmpty} {
 		t.Run(string(reason), func(t *testing.T) {
 			inRoom(t, peopled, nil, func(s *stage) {
 				s.session.OnNavigate = func(context.Context, int, string) error {

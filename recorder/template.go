@@ -43,6 +43,7 @@ func parameters(job Job, pass Pass) url.Values {
 	all := map[string]string{"url": pass.URL, "template": job.LayoutName(), "layout": job.LayoutName(), "token": pass.Token}
 	if job.UsesBuiltIn() {
 		all["empty_timeout"] = strconv.FormatFloat(job.Limits.Empty().Seconds(), 'f', -1, 64)
+		all["start_timeout"] = strconv.FormatFloat(job.Limits.Start().Seconds(), 'f', -1, 64)
 		all["identity"], all["audio_track_id"], all["video_track_id"] = job.Identity, job.AudioTrackID, job.VideoTrackID
 		if job.ScreenShare != nil {
 			all["screen_share"] = strconv.FormatBool(*job.ScreenShare)

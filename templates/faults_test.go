@@ -31,6 +31,8 @@ func TestFaultsAreNamed(t *testing.T) {
 		"a layout":        {url.Values{"layout": {"mosaic"}}, []string{`parameter layout: there is no "mosaic"`, "speaker, grid, single-speaker"}},
 		"a time":          {url.Values{"empty_timeout": {"soon"}}, []string{`parameter empty_timeout: "soon"`}},
 		"an address":      {url.Values{"url": {"ftp://host"}}, []string{`parameter url "ftp://host" is no ws, wss, http or https address`}},
+		"a participant":   {url.Values{"layout": {"participant"}, "identity": {"nobody"}, "start_timeout": {"3"}}, []string{`participant "nobody" is not in the room`, "start_timeout of 3 s"}},
+		"a track":         {url.Values{"layout": {"participant"}, "video_track_id": {"TR_none"}, "start_timeout": {"3"}}, []string{"track TR_none is not in the room"}},
 		"a foreign token": {url.Values{"token": {stranger}}, []string{"the LiveKit server refused the token (401 token signature is invalid"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -34,7 +34,7 @@ function Picture({ params, markers, session }: Props) {
   const room = useRoom(layout.kind === 'participant' || layout.kind === 'audio' ? params.only : everything);
   const area = useArea();
   const painted = useRef(new Set<string>());
-  const start = useRef(new Start());
+  const start = useRef(new Start(params.startTimeout));
   const sounds = useRef(new Sounds());
   const subscriptions = useRef(new Subscriptions());
   const speaking = useSpeaking(room);
@@ -186,7 +186,12 @@ function useStart(start: Start, sounds: Sounds, markers: Markers, session: Sessi
     start.connected(performance.now());
     const timer = setInterval(() => {
       if (sounds.heard()) start.heard();
+      start.await(session.absent());
       const due = start.due(performance.now());
+      if (due.vain) {
+        clearInterval(timer);
+        session.giveUp();
+      }
       if (!due.start) return;
       clearInterval(timer);
       if (due.missing) console.warn(`nothing that the room publishes has arrived within ${Start.mediaWait / 1000} s: recording without it`);

@@ -37,13 +37,14 @@ describe('layouts', () => {
 describe('parameters', () => {
   test('what a recording brings', () => {
     const search =
-      '?url=wss%3A%2F%2Fhost&template=grid&layout=grid&token=secret&empty_timeout=2.5&identity=%E5%B1%B1%E7%94%B0&screen_share=false' +
+      '?url=wss%3A%2F%2Fhost&template=grid&layout=grid&token=secret&empty_timeout=2.5&start_timeout=7&identity=%E5%B1%B1%E7%94%B0&screen_share=false' +
       '&audio_track_id=TR_a&video_track_id=TR_v';
     expect(parseParams(search)).toEqual({
       url: 'wss://host',
       token: 'secret',
       layout: { kind: 'grid', theme: 'dark' },
       emptyTimeout: 2500,
+      startTimeout: 7000,
       only: { identity: '山田', screenShare: false, audioTrack: 'TR_a', videoTrack: 'TR_v' },
     });
   });
@@ -51,6 +52,7 @@ describe('parameters', () => {
     const params = parseParams(whole);
     expect(params.layout).toEqual({ kind: 'speaker', theme: 'dark' });
     expect(params.emptyTimeout).toBe(20_000);
+    expect(params.startTimeout).toBe(30_000);
     expect(params.only.screenShare).toBeUndefined();
     expect(parseParams(`${whole}&template=grid-light`).layout).toEqual({ kind: 'grid', theme: 'light' });
   });
@@ -61,6 +63,7 @@ describe('parameters', () => {
     [`${whole}&layout=mosaic`, ['layout: there is no "mosaic"', 'single-speaker']],
     [`${whole}&empty_timeout=soon`, ['empty_timeout: "soon"']],
     [`${whole}&empty_timeout=0`, ['empty_timeout: "0"']],
+    [`${whole}&start_timeout=never`, ['start_timeout: "never"']],
     [`${whole}&empty_timeout=-1`, ['empty_timeout: "-1"']],
     [`${whole}&screen_share=yes`, ['screen_share: "yes"']],
     [`${whole}&layout=participant`, ['parameter identity is missing']],

@@ -45,6 +45,11 @@ export function roomOf(participants: RemoteParticipant[], only: Only): Room {
   };
 }
 
+/** Reports whether somebody or something is chosen, and not all of the room. */
+export function isPart({ identity, audioTrack, videoTrack }: Only): boolean {
+  return !!(identity || audioTrack || videoTrack);
+}
+
 /** Reports whether a participant has a part in what is chosen. */
 export function isChosen(p: RemoteParticipant, only: Only): boolean {
   if (only.identity && p.identity !== only.identity) return false;

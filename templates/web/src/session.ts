@@ -4,7 +4,7 @@ import { Patience, endOf, reconnectLimit } from './ends';
 import { LipSync } from './lipsync';
 import type { Markers } from './markers';
 import type { Params } from './params';
-import { isChosen, isPerson } from './people';
+import { isChosen, isPart, isPerson } from './people';
 
 // A page that cannot join says so after so many milliseconds, while most control planes still wait.
 const connectLimit = 12_000;
@@ -77,11 +77,29 @@ export class Session {
     if (refusal) this.markers.end('connection_lost');
   }
 
+  /** Reports whether anybody is there to be recorded: of all of a room a person, else whoever was chosen. */
+  private attended(): boolean {
+    const { only } = this.params;
+    return [...this.room.remoteParticipants.values()].some((p) => isChosen(p, only) && (isPart(only) || isPerson(p)));
+  }
+
+  /** Reports whether the recording is of somebody or something that is not there. */
+  absent(): boolean {
+    return isPart(this.params.only) && !this.attended();
+  }
+
+  /** Gives up waiting for whom the recording is of. */
+  giveUp(): void {
+    const { identity, audioTrack, videoTrack } = this.params.only;
+    const tracks = [audioTrack, videoTrack].filter((t) => t !== undefined).join(' or ');
+    const what = identity ? `participant "${identity}"${tracks && ` with track ${tracks}`}` : `track ${tracks}`;
+    this.markers.fail(`${what} is not in the room, and did not come within the start_timeout of ${this.params.startTimeout / 1000} s`, 'room_empty');
+  }
+
   /** Ends the recording when those who are recorded have been away for long enough. */
   watchEmpty(): void {
-    const there = [...this.room.remoteParticipants.values()].some((p) => isPerson(p) && isChosen(p, this.params.only));
     // Without a connection nobody can say who is there.
-    if (there || !this.markers.started || this.lost !== undefined) {
+    if (this.attended() || !this.markers.started || this.lost !== undefined) {
       clearTimeout(this.empty);
       this.empty = undefined;
       return;
