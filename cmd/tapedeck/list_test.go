@@ -1,10 +1,12 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"tapedeck/recorder"
 )
@@ -24,4 +26,12 @@ func TestResultsInAList(t *testing.T) {
 	assert.Equal(t, "-", recorded(recorder.Recording{}))
 	series := recorder.Recording{Segments: []recorder.SegmentsResult{{PlaylistName: "all.m3u8", PlaylistLocation: "s3://talks/all.m3u8"}}}
 	assert.Equal(t, "s3://talks/all.m3u8", result(series))
+}
+
+// A room's name is anybody's: it stays in its column.
+func TestNamesInAList(t *testing.T) {
+	var out strings.Builder
+	rec := recorder.Recording{ID: "EG_1", RoomName: "a\u202egpj.\u2066b\x1b[2Jc\td\u200de"}
+	require.NoError(t, printTable(&out, []recorder.Recording{rec}, time.Now()))
+	assert.Contains(t, out.String(), "room agpj.b[2Jcd\u200de  ")
 }

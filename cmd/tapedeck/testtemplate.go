@@ -104,6 +104,9 @@ func (a *app) testTemplate(ctx context.Context, f *testTemplateFlags) error {
 	if err := f.useServer(a); err != nil {
 		return err
 	}
+	if f.record == "" && os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" {
+		return usageError{errors.New("there is no display for a window: run this in a desktop's terminal, or give --record FILE")}
+	}
 	if f.noSandbox {
 		a.config.Chrome.Sandbox = false
 	}

@@ -180,8 +180,8 @@ func (t *trial) invited() []string {
 func (t *trial) act(ctx context.Context, shown <-chan struct{}) {
 	t.seen.Identity, t.seen.Watched, t.seen.BuiltIn = t.task.Job.ID, t.record == "", t.baseURL == ""
 	wait := func(limit time.Duration, until *bool) event { return t.wait(limit, until, shown) }
-	if t.awaitStart(wait) != happened {
-		t.seen.GaveUpAt = t.now()
+	if came := t.awaitStart(wait); came != happened {
+		t.seen.GaveUpAt, t.seen.Interrupted = t.now(), came == interrupted
 		return
 	}
 	for i := range max(1, len(t.layouts)) {

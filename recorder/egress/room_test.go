@@ -127,3 +127,14 @@ func TestServerBehindABrokenProxy(t *testing.T) {
 	d.URL = proxy.URL
 	assert.Equal(t, recorder.CodeUnavailable, recorder.CodeOf(d.Check(t.Context())))
 }
+
+// What is at livekit.url may be any web server.
+func TestAddressOfSomethingElse(t *testing.T) {
+	other := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(other.Close)
+	d := door()
+	d.URL = other.URL
+	err := d.Check(t.Context())
+	assert.Equal(t, recorder.CodeInvalid, recorder.CodeOf(err))
+	assert.ErrorContains(t, err, "what answers there is no LiveKit server: check livekit.url")
+}

@@ -33,6 +33,8 @@ type Trial struct {
 	Watched bool
 	// GaveUpAt is when START_RECORDING was not waited for any more.
 	GaveUpAt time.Duration
+	// Interrupted says that the trial was ended before the page had started.
+	Interrupted bool
 	// Failure is why there is no recording, or no whole one; empty when there was to be none.
 	Failure string
 }
@@ -168,6 +170,9 @@ func (j *judge) load() bool {
 	}
 	loaded, ok := j.marker(recorder.MarkerLoaded)
 	switch {
+	case len(documents) == 0 && j.Interrupted:
+		j.warn("the trial was ended before the page's server had answered", "give it some seconds longer")
+		return false
 	case len(documents) == 0:
 		j.fault("the page did not load: its server did not answer", "start the template's server, and look whether its address is right")
 		return false

@@ -97,6 +97,12 @@ func TestVerdicts(t *testing.T) {
 		"no server": {
 			func(t *Trial) { t.without(recorder.ObservedDocument, "") }, LevelFault, "its server did not answer", "start the template's server",
 		},
+		"interrupted": {
+			func(t *Trial) {
+				t.without(recorder.ObservedDocument, "")
+				t.Interrupted = true
+			}, LevelWarning, "ended before the page's server had answered", "longer",
+		},
 		"an error page": {
 			seen(recorder.Observation{Kind: recorder.ObservedDocument, Level: "error", Text: "page load error: HTTP status 404 Not Found"}),
 			LevelFault, "the page did not load: page load error: HTTP status 404 Not Found", "status below 400",
