@@ -129,7 +129,18 @@ func open(t *testing.T, size image.Point) *viewer {
 // parameters, and waits for START_RECORDING.
 func (v *viewer) watch(r *rooms, room, identity, layout string, more ...string) {
 	v.t.Helper()
+	v.enter(r, room, identity, layout, more...)
+	v.starts()
+}
+
+// enter is the first half of watch, starts the other one.
+func (v *viewer) enter(r *rooms, room, identity, layout string, more ...string) {
+	v.t.Helper()
 	require.NoError(v.t, v.Navigate(within(v.t, patience), r.address(v.t, room, identity, layout, more...)))
+}
+
+func (v *viewer) starts() {
+	v.t.Helper()
 	require.NoError(v.t, v.Wait(within(v.t, patience), recorder.MarkerStart))
 }
 

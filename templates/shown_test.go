@@ -131,13 +131,19 @@ func TestOneParticipant(t *testing.T) {
 		"a camera's track":  {[]string{"video_track_id", camera.ID()}, shown{green: whole, yellow: gone}},
 		"a screen's track":  {[]string{"video_track_id", screen.ID()}, shown{yellow: whole, green: gone}},
 		"somebody else":     {[]string{"identity", "ada"}, shown{red: whole, green: gone, yellow: gone}},
-		"nobody yet":        {[]string{"identity", "zoe"}, shown{red: gone, green: gone, yellow: gone}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v.watch(r, "talk", "EG_1", "participant", c.parameters...)
 			v.await(shares(c.want))
 		})
 	}
+	t.Run("nobody yet", func(t *testing.T) {
+		v.enter(r, "talk", "EG_1", "participant", "identity", "zoe")
+		v.await(shares(shown{red: gone, green: gone, yellow: gone}))
+		r.join(t, "talk", "zoe", "Zoe").camera(paint(t, blue))
+		v.starts()
+		v.await(shares(shown{blue: whole}))
+	})
 }
 
 // TestLastPictureStays loses the server, which comes back.
