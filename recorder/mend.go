@@ -80,6 +80,9 @@ func (l *life) mend(ctx context.Context, lost error, tries *int) error {
 		case l.roomGone(ctx):
 			return errOver
 		}
+		if first {
+			l.learnLayout(ctx)
+		}
 		*tries++
 		l.hold(true)
 		l.Log.Warn("the page is lost, bringing it back", zap.Int("try", *tries), zap.String("error", l.scrub().Text(err.Error())))

@@ -29,6 +29,8 @@ type Room interface {
 	State(ctx context.Context) (RoomState, error)
 	// SetLayout tells the page through the metadata of its participant.
 	SetLayout(ctx context.Context, layout string) error
+	// Layout gives what the page's participant was told last, by whomever; "" for nothing.
+	Layout(ctx context.Context) (string, error)
 	// Leave takes the recorder out of the room. CodeNotFound when it is not there.
 	Leave(ctx context.Context) error
 }
@@ -277,6 +279,26 @@ func (l *life) setLayout(ctx context.Context, layout string) error {
 	return nil
 }
 
+// learnLayout asks what the page was told that is to be loaded again: livekit-server tells pages by itself, and
+// remembers a participant who has gone for some seconds.
+func (l *life) learnLayout(ctx context.Context) {
+	if l.room == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, layoutTimeout)
+	defer cancel()
+	layout, err := l.room.Layout(ctx)
+	switch {
+	case err != nil:
+		l.Log.Debug("the page's layout is not known", zap.String("error", l.scrub().Text(err.Error())))
+	case layout != "" && layout != l.shown().LayoutName() && l.job.withLayout(layout).LayoutName() == layout:
+		l.layout.Store(&layout)
+	}
+}
+
+// layoutTimeout is for a question while the picture stands still.
+const layoutTimeout = time.Second
+
 func builtInRemedy() string {
 	return "the built-in template has " + strings.Join(BuiltInLayouts(), ", ") + "; name one, or a template page of yours with custom_base_url"
 }
@@ -285,7 +307,7 @@ func builtInRemedy() string {
 func (l *life) shown() Job {
 	job := l.job
 	if layout := l.layout.Load(); layout != nil {
-		job.Layout, job.Template = *layout, ""
+		return job.withLayout(*layout)
 	}
 	return job
 }

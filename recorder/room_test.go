@@ -2,6 +2,7 @@ package recorder_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -246,6 +247,25 @@ func TestLayoutChange(t *testing.T) {
 		s.session.Log(recorder.MarkerEnd)
 		s.end()
 	})
+}
+
+// livekit-server changes layouts without the worker's knowledge: a page that is loaded again has
+// the last one all the same, where it is one.
+func TestLayoutThatTheServerChanged(t *testing.T) {
+	for told, want := range map[string]string{"their-grid": "layout=their-grid&", "": "layout=own&", strings.Repeat("x", 200): "layout=own&"} {
+		inRoom(t, peopled, nil, func(s *stage) {
+			s.job.Layout = "own"
+			s.begin()
+			s.room.Tell(told)
+			s.session.Crash(recorder.ErrPageCrashed)
+			synctest.Wait()
+			assert.Contains(t, s.session.URLs()[1], want)
+			s.session.Log(recorder.MarkerStart)
+			synctest.Wait()
+			s.session.Log(recorder.MarkerEnd)
+			s.end()
+		})
+	}
 }
 
 func TestLayoutThatCannotChange(t *testing.T) {

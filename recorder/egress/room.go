@@ -70,7 +70,7 @@ const retryPause = 500 * time.Millisecond
 // which is how LiveKit tells a template page. A recorder that is not in the room
 // may be back in a moment: until ctx is done it is tried again.
 func (r *room) SetLayout(ctx context.Context, layout string) error {
-	metadata, err := json.Marshal(map[string]string{"layout": layout})
+	metadata, err := json.Marshal(told{Layout: layout})
 	if err != nil {
 		return err
 	}
@@ -94,6 +94,26 @@ func (r *room) SetLayout(ctx context.Context, layout string) error {
 			return refused
 		}
 	}
+}
+
+// told is a recorder's metadata.
+type told struct {
+	Layout string `json:"layout"`
+}
+
+// Layout reads the metadata of the recorder's participant.
+func (r *room) Layout(ctx context.Context) (string, error) {
+	ctx, err := r.authorized(ctx)
+	if err != nil {
+		return "", err
+	}
+	who, err := r.api.GetParticipant(ctx, &livekit.RoomParticipantIdentity{Room: r.name, Identity: r.identity})
+	if err != nil {
+		return "", refusal("asking for the page's layout", err)
+	}
+	var t told
+	_ = json.Unmarshal([]byte(who.Metadata), &t) // what is not ours says nothing
+	return t.Layout, nil
 }
 
 // Leave removes the recorder's participant.

@@ -15,6 +15,7 @@ type FakeRoom struct {
 	state   recorder.RoomState
 	err     error
 	layouts []string
+	told    string
 	left    int
 	hangs   bool
 }
@@ -64,8 +65,25 @@ func (r *FakeRoom) SetLayout(ctx context.Context, layout string) error {
 	if r.err != nil {
 		return r.err
 	}
-	r.layouts = append(r.layouts, layout)
+	r.layouts, r.told = append(r.layouts, layout), layout
 	return nil
+}
+
+// Tell changes the layout behind the recorder's back.
+func (r *FakeRoom) Tell(layout string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = layout
+}
+
+// Layout implements recorder.Room.
+func (r *FakeRoom) Layout(ctx context.Context) (string, error) {
+	if err := r.wait(ctx); err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.told, r.err
 }
 
 // Leave implements recorder.Room.
