@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/gofrs/flock"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"tapedeck/recorder"
@@ -165,6 +166,14 @@ func (s *S3) PresignPut(endpoint, key string, life time.Duration) string {
 		&s3.PutObjectInput{Bucket: &s.Bucket, Key: &key}, s3.WithPresignExpires(life))
 	require.NoError(s.t, err)
 	return req.URL
+}
+
+// PutPart uploads a part to somebody's upload in parts.
+func (s *S3) PutPart(key, upload string, number int32, data []byte) {
+	_, err := s.client().UploadPart(context.Background(), &s3.UploadPartInput{
+		Bucket: &s.Bucket, Key: &key, UploadId: &upload, PartNumber: &number, Body: bytes.NewReader(data),
+	})
+	assert.NoError(s.t, err) // wherever it is called from
 }
 
 func (s *S3) client() *s3.Client { return s.clientAt(s.Endpoint) }

@@ -150,7 +150,7 @@ func (g *growth) advance(ctx context.Context) {
 		}
 		g.send(g.life, g.full(n))
 	}
-	g.advanceShort()
+	g.advanceShort() //nolint:contextcheck // what is sent outlives ctx
 }
 
 // most is how many parts may be under way: while the storage fails, one tries it.
@@ -200,7 +200,11 @@ func (g *growth) ready() func(yield func(int) bool) {
 		}
 		for {
 			p := g.full(g.next)
-			if p.at+p.size > g.scan.fixed() || g.busy[g.next] != nil { // its beginning is under way
+			if p.at+p.size > g.scan.fixed() {
+				return
+			}
+			if g.busy[g.next] != nil { // its short form
+				g.short.stop()
 				return
 			}
 			if !yield(g.next) {
@@ -270,6 +274,7 @@ func (g *growth) take(p sentPiece) {
 	delete(g.busy, p.n)
 	switch {
 	case p.err == nil:
+		g.short.off = g.short.off && g.isShort(p.piece)
 		g.succeed()
 	case codeOf(p.err) == noSuchUpload:
 		g.log.Warn("somebody else ended the upload; the file leaves at the end", zap.String("error", g.scrub.Text(p.err.Error())))

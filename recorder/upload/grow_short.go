@@ -2,6 +2,7 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -11,10 +12,11 @@ import (
 // sent, again and again under its number: an upload may be completed with a last part of any
 // size, so a node that vanishes takes no more with it than was recorded since (ADR 0020).
 type short struct {
-	since time.Time // when something was sent last
-	end   int64     // of what was sent of it
-	off   bool      // the storage takes no such parts
-	stop  context.CancelFunc
+	since  time.Time // when something was sent last
+	end    int64     // of what was sent of it
+	off    bool      // until a full part was sent: the storage does not take it
+	warned bool
+	stop   context.CancelFunc
 }
 
 func newShort() short { return short{stop: func() {}} }
@@ -30,7 +32,7 @@ func (g *growth) advanceShort() {
 	}
 	p := g.full(g.next)
 	end := min(g.scan.fixed(), p.at+p.size)
-	if end <= max(p.at, g.short.end) || time.Since(g.short.since) < g.entry.spool.opts.SendWithin {
+	if end <= max(p.at, g.short.end) || time.Since(g.short.since) < g.shortEvery(p) {
 		return
 	}
 	p.size, g.short.end = end-p.at, end
@@ -38,6 +40,12 @@ func (g *growth) advanceShort() {
 	var ctx context.Context
 	ctx, g.short.stop = context.WithCancel(g.life)
 	g.send(ctx, p)
+}
+
+// shortEvery is how long media wait: what is sent of a part in vain is the same share of a line,
+// however large the parts are.
+func (g *growth) shortEvery(full piece) time.Duration {
+	return time.Duration(float64(g.entry.spool.opts.SendWithin) * float64(full.size) / float64(partLeast))
 }
 
 // isShort reports whether a part is less than a full one. The last part of a file that is
@@ -48,20 +56,21 @@ func (g *growth) isShort(p piece) bool { return p.size < g.full(p.n).size }
 // a full part, for there may be some that take no short one.
 func (g *growth) failShort(err error) {
 	switch c := classOf(err); {
-	case g.life.Err() != nil:
-	case c == passing:
+	case errors.Is(err, context.Canceled): // the full part follows
+	case c == passing, c == corrupt:
 		g.short.end = 0
 		g.fail(err)
 	default:
-		g.short.off = true
-		g.log.Warn("the storage does not take a part that is not full; parts are sent when they are",
-			zap.String("error", g.scrub.Text(err.Error())))
+		g.short.end, g.short.off = 0, true
+		if !g.short.warned {
+			g.log.Warn("the storage does not take a part that is not full; it is sent when it is", zap.String("error", g.scrub.Text(err.Error())))
+		}
+		g.short.warned = true
 	}
 }
 
 // leaveShort ends what is under way of the part that is not full, unless it ends at once: all of the
-// part follows, and the upload waits for it. (Two of a number at one time are not sent, for the
-// storage may take either.)
+// part follows, and the upload waits for it.
 func (g *growth) leaveShort() (done func() bool) {
 	return time.AfterFunc(lastAnswer, g.short.stop).Stop
 }

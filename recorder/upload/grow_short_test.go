@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -133,6 +134,10 @@ func TestRescueOfAShortPart(t *testing.T) {
 			file := rescue(t, k, job, notes)
 			require.Equal(t, recorder.FileDelivered, file.State, file.Error)
 			require.True(t, file.Partial, "it was not finalised")
+			again := rescue(t, k, job, notes)
+			require.Equal(t, recorder.FileDelivered, again.State, again.Error)
+			require.True(t, again.Partial, "nor by whoever rescued it before")
+			require.Equal(t, file.Size, again.Size)
 			data := s.Get(job.Files[0].Filepath)
 			require.EqualValues(t, len(data), file.Size)
 			plays := seconds(t, data)
@@ -162,4 +167,44 @@ func TestShortPartOfAnEarlierLife(t *testing.T) {
 	requireDelivered(t, deliver(t, left[0]))
 	require.True(t, bytes.Equal(f.final, s.Get("talks/talk.mp4")))
 	require.Zero(t, s.Uploads())
+}
+
+// A short part that was given up arrives after the full one, as late as it can: the storage has
+// the full one in the end.
+func TestShortPartArrivesLate(t *testing.T) {
+	s := recordertest.StartS3(t)
+	p := recordertest.StartS3Proxy(t, s.Endpoint)
+	f := shot(t)
+	k := hasty(t).roll(toS3(through(s, p)), f)
+	k.camera.roll(14)
+	k.sendsAll(14)
+	var late sync.Once
+	p.Fault(func(_ int, r *http.Request) recordertest.S3Fault {
+		if isCompletion(r) {
+			late.Do(func() {
+				s.PutPart("talks/talk.mp4", r.URL.Query().Get("uploadId"), 3, f.final[2*takePart:2*takePart+99])
+			})
+		}
+		return recordertest.S3Fault{}
+	})
+	requireDelivered(t, k.end())
+	require.True(t, bytes.Equal(f.final, s.Get("talks/talk.mp4")))
+	require.Zero(t, s.Uploads())
+	require.LessOrEqual(t, p.Sent(isPart), int64(2*len(f.final)), "the file is not sent anew")
+}
+
+// What happens to one part once is no reason to send no more short ones.
+func TestShortPartThatArrivesChanged(t *testing.T) {
+	s := recordertest.StartS3(t)
+	p := recordertest.StartS3Proxy(t, s.Endpoint)
+	var once sync.Once
+	p.Fault(func(_ int, r *http.Request) (fault recordertest.S3Fault) {
+		if r.URL.Query().Has("partNumber") {
+			once.Do(func() { fault = recordertest.S3Fault{FlipAt: 1} })
+		}
+		return fault
+	})
+	k := hasty(t).roll(toS3(through(s, p)), shot(t))
+	k.camera.roll(2)
+	k.sendsAll(2)
 }

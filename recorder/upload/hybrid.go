@@ -99,6 +99,44 @@ func (h *hybrid) take(f io.ReaderAt, kind string, length int64) error {
 	return nil
 }
 
+// isFinalised reports whether the first moov of an MP4 on its top level is one of a finalised file. It reads
+// the headers of boxes only.
+func isFinalised(f io.ReaderAt, size int64) (bool, error) {
+	at, kind, length := int64(0), "", int64(0)
+	for ; kind != "moov"; at += length {
+		var err error
+		if kind, length, err = boxAt(f, at, size); err != nil {
+			return false, err
+		}
+	}
+	for inside, end := at-length+8, at; inside < end; inside += length {
+		var err error
+		if kind, length, err = boxAt(f, inside, end); err != nil {
+			return false, err
+		}
+		if kind == "mvex" {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// boxAt reads the header of a box that ends at the latest where its parent does.
+func boxAt(f io.ReaderAt, at, end int64) (kind string, length int64, err error) {
+	var head [16]byte
+	if _, err := f.ReadAt(head[:min(16, max(end-at, 0))], at); err != nil && !errors.Is(err, io.EOF) {
+		return "", 0, err
+	}
+	length = int64(binary.BigEndian.Uint32(head[:]))
+	if length == 1 {
+		length = int64(binary.BigEndian.Uint64(head[8:])) //nolint:gosec // judged below
+	}
+	if length < 8 || length > end-at {
+		return "", 0, errors.New("this is no MP4 that is whole")
+	}
+	return string(head[4:8]), length, nil
+}
+
 // mediaBelow gives how much media are whole below an offset.
 func (h *hybrid) mediaBelow(at int64) time.Duration {
 	n := sort.Search(len(h.marks), func(i int) bool { return h.marks[i].end > at })

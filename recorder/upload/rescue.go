@@ -158,7 +158,7 @@ func (w *wreck) salvage(ctx context.Context, st *s3Store, overwrite bool) (salva
 		return salvaged{}, err
 	}
 	asked := time.Now()
-	got, etags, err := w.complete(ctx, st, there, overwrite)
+	got, etags, err := w.complete(ctx, st, there, overwrite, err == nil)
 	switch {
 	case codeOf(err) == noSuchUpload:
 		return w.found(ctx, st)
@@ -170,12 +170,16 @@ func (w *wreck) salvage(ctx context.Context, st *s3Store, overwrite bool) (salva
 	case err != nil:
 		return salvaged{}, err
 	}
+	// Some servers say yes again to whoever comes later, of what others had completed.
+	if head, err := st.headOf(ctx, w.note.Key); err == nil && head.there && head.size != got.size {
+		return w.found(ctx, st)
+	}
 	return got, nil
 }
 
-// complete makes an object of the parts that are there. Where they were not listed, the header's
-// and a short one may have been sent once more than was noted.
-func (w *wreck) complete(ctx context.Context, st *s3Store, there map[int]listedPart, overwrite bool) (got salvaged, etags []string, err error) {
+// complete makes an object of the parts that are there. Where they were not listed, the header's,
+// or a short one of a file that was growing, may have been sent once more than was noted.
+func (w *wreck) complete(ctx context.Context, st *s3Store, there map[int]listedPart, overwrite, listed bool) (got salvaged, etags []string, err error) {
 	if got, etags = w.prefix(there); len(etags) == 0 {
 		return got, nil, faultf(final, "nothing of it had been uploaded")
 	}
@@ -188,7 +192,7 @@ func (w *wreck) complete(ctx context.Context, st *s3Store, there map[int]listedP
 		got.whole = len(etags) == f.Parts
 		try()
 	}
-	if n := len(etags); codeOf(err) == "InvalidPart" && n > 1 && there[n].size < w.full(n) {
+	if n := len(etags); codeOf(err) == "InvalidPart" && !listed && w.note.Final == nil && n > 1 && there[n].size < w.full(n) {
 		delete(there, n)
 		got, etags = w.prefix(there)
 		try()
@@ -243,9 +247,11 @@ func (w *wreck) found(ctx context.Context, st *s3Store) (salvaged, error) {
 	if !marked && (head.mark != "" || !rescued) {
 		return salvaged{}, faultf(final, "its upload was removed from the storage, and what has the name is another's")
 	}
-	got := salvaged{size: head.size, found: true, whole: marked && !rescued} // by its own worker, whose last note did not get through
+	got := salvaged{size: head.size, found: true}
 	if f := w.note.Final; f != nil && f.Size == head.size {
 		got.whole = strings.EqualFold(f.ETag, head.etag) || !isMD5(strings.SplitN(head.etag, "-", 2)[0])
+	} else if marked && !rescued { // by its own worker, or an earlier rescue: who completed it was not heard any more
+		got.whole = st.holdsFinalised(ctx, w.note.Key, head.size)
 	}
 	for n, below := 1, int64(0); w.parts[n].Size > 0; n++ {
 		if below += w.parts[n].Size; below > head.size {

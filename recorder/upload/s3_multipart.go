@@ -229,7 +229,9 @@ func (s *s3Store) complete(ctx context.Context, key, id string, o *object, repla
 	case errors.Is(err, errTaken):
 		s.discard(ctx, o.journal.progress)
 		o.journal.update(func(p *progress) { p.drop() })
-	case codeOf(err) == noSuchUpload, codeOf(err) == "InvalidPart", codeOf(err) == "InvalidPartOrder":
+	case o.journal.Grown != nil && (codeOf(err) == "InvalidPart" || codeOf(err) == "EntityTooSmall") && s.recall(ctx, key, o):
+		err = &fault{class: passing, text: err.Error(), cause: err}
+	case codeOf(err) == noSuchUpload, codeOf(err) == "InvalidPart", codeOf(err) == "InvalidPartOrder", codeOf(err) == "EntityTooSmall":
 		// Done by a try whose answer was lost, which the next look at the key tells;
 		// or the server lost parts, and all begins anew.
 		o.journal.update(func(p *progress) {
@@ -239,6 +241,27 @@ func (s *s3Store) complete(ctx context.Context, key, id string, o *object, repla
 		err = &fault{class: passing, text: err.Error(), cause: err}
 	}
 	return got, err
+}
+
+// recall forgets the parts that the storage has otherwise than they were sent last, so that they are
+// sent again; false when there are none. A short part that was given up, or whose connection broke, may
+// arrive after the full one.
+func (s *s3Store) recall(ctx context.Context, key string, o *object) bool {
+	there, err := s.listed(ctx, key, o.journal.UploadID)
+	if err != nil && !errors.Is(err, errUnlisted) {
+		return false
+	}
+	forgotten := 0
+	o.journal.update(func(p *progress) {
+		for n, etag := range p.Parts {
+			if has, ok := there[n]; ok && has.etag == etag && has.size == o.partLen(n) {
+				continue
+			}
+			delete(p.Parts, n)
+			forgotten++
+		}
+	})
+	return forgotten > 0
 }
 
 // appears reports whether the object is there although nobody said so, and may wait for

@@ -66,6 +66,29 @@ func (s *s3Store) readBack(ctx context.Context, key string, o *object) error {
 	return nil
 }
 
+// holdsFinalised reports whether an object is an MP4 that was finalised, as far as it may be read.
+func (s *s3Store) holdsFinalised(ctx context.Context, key string, size int64) bool {
+	is, err := isFinalised(readerAt(func(p []byte, at int64) (int, error) {
+		if len(p) == 0 {
+			return 0, nil
+		}
+		out, err := s.client.GetObject(ctx, &s3.GetObjectInput{
+			Bucket: &s.conf.Bucket, Key: &key, Range: aws.String(fmt.Sprintf("bytes=%d-%d", at, at+int64(len(p))-1)),
+		})
+		if err != nil {
+			return 0, err
+		}
+		defer out.Body.Close()
+		return io.ReadFull(out.Body, p)
+	}), size)
+	return err == nil && is
+}
+
+// readerAt is an io.ReaderAt of a function.
+type readerAt func(p []byte, at int64) (int, error)
+
+func (r readerAt) ReadAt(p []byte, at int64) (int, error) { return r(p, at) }
+
 // statusOf gives the HTTP status of an SDK error, 0 for none.
 func statusOf(err error) int {
 	var resp *awshttp.ResponseError
