@@ -122,14 +122,14 @@ func TestPageURL(t *testing.T) {
 		{
 			recorder.Job{Source: recorder.Source{RoomName: "r"}},
 			"wss://lk",
-			"http://127.0.0.1:9/?empty_timeout=20&layout=speaker&start_timeout=30&template=speaker&token=pass&url=wss%3A%2F%2Flk",
+			"http://127.0.0.1:9/?empty_timeout=20&layout=speaker&template=speaker&token=pass&url=wss%3A%2F%2Flk",
 		},
 		{
 			recorder.Job{Source: recorder.Source{RoomName: "r"}, AudioOnly: true},
 			"wss://lk",
-			"http://127.0.0.1:9/?empty_timeout=20&layout=audio&start_timeout=30&template=audio&token=pass&url=wss%3A%2F%2Flk",
+			"http://127.0.0.1:9/?empty_timeout=20&layout=audio&template=audio&token=pass&url=wss%3A%2F%2Flk",
 		},
-		{one, "wss://lk", "http://127.0.0.1:9/?empty_timeout=90&identity=a+b&layout=participant&screen_share=true&start_timeout=30&template=participant&token=pass&url=wss%3A%2F%2Flk"},
+		{one, "wss://lk", "http://127.0.0.1:9/?empty_timeout=90&identity=a+b&layout=participant&screen_share=true&template=participant&token=pass&url=wss%3A%2F%2Flk"},
 	} {
 		pass := recorder.Pass{URL: c.livekit}
 		if c.job.Token == "" {

@@ -329,18 +329,20 @@ func (l *life) begin(ctx context.Context) error {
 
 // load opens the page and waits for its marker, again as often as the job allows.
 func (l *life) load(ctx context.Context) error {
-	url, err := l.pageURL()
+	url, err := l.firstURL()
 	if err != nil {
 		return err
 	}
 	for try := 0; ; try++ {
 		err := l.loadOnce(ctx, url)
-		over := l.overBefore()
+		over, absent := l.overBefore(), l.absent()
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case absent != nil:
+			return absent
 		case over != "":
 			return endedFor{reason: over, err: err}
 		case errors.Is(err, ErrSessionDied) && !l.mendable(err), try >= l.job.Limits.Reloads():

@@ -3,6 +3,8 @@ package recorder
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -213,12 +215,11 @@ func (l *life) endOf(ctx context.Context) EndReason {
 }
 
 // overBefore says why a room was over before its page logged START_RECORDING: a
-// page that is loaded again would enter it against somebody's will, or wait once more for a participant
-// who did not come.
+// page that is loaded again would enter it against somebody's will.
 func (l *life) overBefore() EndReason {
 	if n, ok := l.session.(Noter); ok {
 		switch reason := EndReason(n.Note(MarkerEnd)); reason {
-		case EndRoomClosed, EndRemoved, EndRoomEmpty:
+		case EndRoomClosed, EndRemoved:
 			return reason
 		default:
 		}
@@ -324,6 +325,43 @@ func (l *life) repeatLayout(ctx context.Context, shown *string) {
 	if err := l.room.SetLayout(ctx, *layout); err != nil {
 		l.Log.Warn("the layout was not set again", zap.String("error", l.scrub().Text(err.Error())))
 	}
+}
+
+// firstURL is the address the page is opened at for the first time. The built-in template may then wait for
+// whom the recording is of; one that is brought back shows at once that nobody is there.
+func (l *life) firstURL() (string, error) {
+	address, err := l.pageURL()
+	if err == nil && l.awaitsSomebody() {
+		address += "&start_timeout=" + inSeconds(l.job.Limits.Start())
+	}
+	return address, err
+}
+
+func (l *life) awaitsSomebody() bool {
+	return l.job.UsesBuiltIn() && l.job.ofParticipant() && len(l.rec.Earlier) == 0
+}
+
+// noteAbsent is what the built-in template notes when it waited in vain.
+const noteAbsent = "absent"
+
+// absent says who did not come, nil where nobody was waited for in vain.
+func (l *life) absent() error {
+	n, ok := l.session.(Noter)
+	if !ok || !l.awaitsSomebody() || n.Note(MarkerEnd) != noteAbsent {
+		return nil
+	}
+	var who []string
+	if l.job.Identity != "" {
+		who = append(who, fmt.Sprintf("participant %q (identity)", l.job.Identity))
+	}
+	for name, track := range map[string]string{"audio_track_id": l.job.AudioTrackID, "video_track_id": l.job.VideoTrackID} {
+		if track != "" {
+			who = append(who, fmt.Sprintf("track %q (%s)", track, name))
+		}
+	}
+	slices.Sort(who)
+	return Errorf(CodeStartTimeout, "%s did not come into room %q within %s (limits.start_timeout)",
+		strings.Join(who, " with "), l.job.RoomName, l.job.Limits.Start())
 }
 
 // pageURL is the address the page is opened at, now.

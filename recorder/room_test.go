@@ -95,10 +95,43 @@ func TestStopWhileTheRoomIsAwaited(t *testing.T) {
 	})
 }
 
+// Who is recorded alone is waited for, once, and named when they do not come. A page that is brought
+// back does not wait.
+func TestWhomARecordingIsOf(t *testing.T) {
+	alone := func(s *stage) {
+		s.job.CustomBaseURL, s.job.Layout, s.job.Identity, s.job.VideoTrackID = "", "", "ada", "TR_1"
+	}
+	inRoom(t, peopled, nil, func(s *stage) {
+		alone(s)
+		s.session.OnNavigate = func(context.Context, int, string) error {
+			s.session.LogNoted(recorder.MarkerEnd, "absent")
+			return recorder.Errorf(recorder.CodePageError, "template error: nobody came")
+		}
+		s.start(t.TempDir())
+		rec := s.end()
+		assert.Equal(t, recorder.EndStartFailed, rec.EndReason)
+		assert.Equal(t, recorder.CodeStartTimeout, rec.Error.Code)
+		assert.Contains(t, rec.Error.Message, `participant "ada" (identity) with track "TR_1" (video_track_id) did not come into room`)
+		require.Len(t, s.session.URLs(), 1)
+		assert.Contains(t, s.session.URLs()[0], "&start_timeout=30")
+	})
+	inRoom(t, peopled, nil, func(s *stage) {
+		alone(s)
+		s.begin()
+		s.session.Crash(recorder.ErrPageCrashed)
+		synctest.Wait()
+		assert.NotContains(t, s.session.URLs()[1], "start_timeout")
+		s.session.Log(recorder.MarkerStart)
+		synctest.Wait()
+		s.session.Log(recorder.MarkerEnd)
+		s.end()
+	})
+}
+
 // A page that is loaded again enters its room again: never after somebody's word
 // that it is not wanted there, and never to make a room that was deleted.
 func TestNobodyComesBackUninvited(t *testing.T) {
-	for _, reason := range []recorder.EndReason{recorder.EndRemoved, recorder.EndRoomClosed, recorder.EndRoomEmpty} {
+	for _, reason := range []recorder.EndReason{recorder.EndRemoved, recorder.EndRoomClosed} {
 		t.Run(string(reason), func(t *testing.T) {
 			inRoom(t, peopled, nil, func(s *stage) {
 				s.session.OnNavigate = func(context.Context, int, string) error {

@@ -3,6 +3,7 @@ package recorder
 import (
 	"net/url"
 	"strconv"
+	"time"
 )
 
 // PageURL is the address a job's page is opened at. A room's template page gets
@@ -42,8 +43,7 @@ func parameters(job Job, pass Pass) url.Values {
 	}
 	all := map[string]string{"url": pass.URL, "template": job.LayoutName(), "layout": job.LayoutName(), "token": pass.Token}
 	if job.UsesBuiltIn() {
-		all["empty_timeout"] = strconv.FormatFloat(job.Limits.Empty().Seconds(), 'f', -1, 64)
-		all["start_timeout"] = strconv.FormatFloat(job.Limits.Start().Seconds(), 'f', -1, 64)
+		all["empty_timeout"] = inSeconds(job.Limits.Empty())
 		all["identity"], all["audio_track_id"], all["video_track_id"] = job.Identity, job.AudioTrackID, job.VideoTrackID
 		if job.ScreenShare != nil {
 			all["screen_share"] = strconv.FormatBool(*job.ScreenShare)
@@ -57,3 +57,5 @@ func parameters(job Job, pass Pass) url.Values {
 	}
 	return given
 }
+
+func inSeconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }

@@ -98,17 +98,34 @@ func sweepDir(dir string) {
 const displayFile = "display"
 
 func noteDisplay(dir, number string) error {
-	return os.WriteFile(filepath.Join(dir, displayFile), []byte(number), 0o600)
+	return writeNew(filepath.Join(dir, displayFile), []byte(number))
+}
+
+// writeNew writes a file that nobody has put there before us, nor a link: a session's directory is
+// Chrome's user's.
+func writeNew(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Close())
 }
 
 // removeDisplay removes the socket of a dead session's display, unless another server has
-// taken the number since.
+// taken the number since. X servers hold an abstract socket as well, first: while we hold it,
+// none begins to listen under this number.
 func removeDisplay(dir string) {
 	number, err := readDisplay(filepath.Join(dir, displayFile))
 	if err != nil {
 		return
 	}
 	socket := socketOf(strconv.FormatUint(uint64(number), 10))
+	held, err := net.Listen("unix", "@"+socket)
+	if err != nil {
+		return
+	}
+	defer held.Close()
 	conn, err := net.Dial("unix", socket)
 	switch {
 	case err == nil:

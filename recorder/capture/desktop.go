@@ -142,7 +142,7 @@ func authorityFields(file *[]byte) (fields [4][]byte, ok bool) {
 // user may read.
 func (s *Session) writePrivate(name string, content []byte) (string, error) {
 	path := filepath.Join(s.dir, name)
-	if err := errors.Join(os.WriteFile(path, content, 0o600), s.account.give(path)); err != nil {
+	if err := errors.Join(writeNew(path, content), s.account.give(path)); err != nil {
 		return "", recorder.Errorf(recorder.CodeUnavailable, "writing the session's %s: %w", name, err)
 	}
 	return path, nil

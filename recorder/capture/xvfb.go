@@ -116,7 +116,7 @@ func writeAuthority(path string, owner account) ([]byte, error) {
 		short(len(field))
 		entry.WriteString(field)
 	}
-	if err := os.WriteFile(path, entry.Bytes(), 0o600); err != nil {
+	if err := writeNew(path, entry.Bytes()); err != nil {
 		return nil, recorder.Errorf(recorder.CodeUnavailable, "writing the X cookie: %w", err)
 	}
 	if err := owner.give(path); err != nil {

@@ -145,7 +145,7 @@ func refusal(doing string, err error) *recorder.Error {
 	case twirp.Unauthenticated, twirp.PermissionDenied:
 		return recorder.Errorf(recorder.CodeInvalid, "%s: the LiveKit server refuses the key and its secret, check livekit.api_key and livekit.api_secret in the configuration (%s)", doing, said.Msg())
 	case twirp.BadRoute: // 404 of anything but the service
-		return recorder.Errorf(recorder.CodeInvalid, "%s: what answers there is no LiveKit server: check livekit.url, or the job's livekit_url (%s)", doing, said.Msg())
+		return recorder.Errorf(recorder.CodeUnavailable, "%s: what answers there is no LiveKit server: check livekit.url, or the job's livekit_url (%s)", doing, said.Msg())
 	case twirp.NotFound:
 		return recorder.Errorf(recorder.CodeNotFound, "%s: %s", doing, said.Msg())
 	case twirp.InvalidArgument, twirp.Malformed, twirp.Unimplemented:

@@ -186,7 +186,7 @@ function useStart(start: Start, sounds: Sounds, markers: Markers, session: Sessi
     start.connected(performance.now());
     const timer = setInterval(() => {
       if (sounds.heard()) start.heard();
-      start.await(session.absent());
+      start.await(session.absent(), performance.now());
       const due = start.due(performance.now());
       if (due.vain) {
         clearInterval(timer);

@@ -3,6 +3,9 @@ import { DisconnectReason, type ReconnectContext, type ReconnectPolicy } from 'l
 /** Why a recording ends, as END_RECORDING says it. */
 export type End = 'room_closed' | 'room_empty' | 'recorder_removed' | 'connection_lost';
 
+/** Why there is no recording: an end, or whom it is of did not come. */
+export type NoStart = End | 'absent';
+
 /**
  * What a disconnection means: an end, or undefined when connecting again may help. Nothing can help
  * when somebody decided that the recorder, or the whole room, goes.

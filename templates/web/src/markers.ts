@@ -1,4 +1,4 @@
-import type { End } from './ends';
+import type { End, NoStart } from './ends';
 
 /** What the page tells its recorder, each once. */
 export class Markers {
@@ -24,8 +24,8 @@ export class Markers {
     console.log('END_RECORDING', reason);
   }
 
-  /** Says why there will be no recording, before there is one; with an end, that another try would be wrong. */
-  fail(text: string, end?: End): void {
+  /** Says why there will be no recording, before there is one; with a reason, that another try would be wrong. */
+  fail(text: string, end?: NoStart): void {
     if (this.state !== 'before') return;
     this.state = 'over';
     if (end) console.log('END_RECORDING', end);

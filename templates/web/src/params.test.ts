@@ -52,7 +52,7 @@ describe('parameters', () => {
     const params = parseParams(whole);
     expect(params.layout).toEqual({ kind: 'speaker', theme: 'dark' });
     expect(params.emptyTimeout).toBe(20_000);
-    expect(params.startTimeout).toBe(30_000);
+    expect(params.startTimeout).toBeUndefined();
     expect(params.only.screenShare).toBeUndefined();
     expect(parseParams(`${whole}&template=grid-light`).layout).toEqual({ kind: 'grid', theme: 'light' });
   });

@@ -7,8 +7,8 @@ export interface Params {
   layout: Layout;
   /** Milliseconds that a room may be empty before the recording ends. */
   emptyTimeout: number;
-  /** Milliseconds that the recorder waits for START_RECORDING. */
-  startTimeout: number;
+  /** Milliseconds that the recorder waits for whom it records; unset where it does not. */
+  startTimeout?: number;
   /** Whom or what to show and hear; of the layouts participant and audio. */
   only: Only;
 }
@@ -27,7 +27,6 @@ export interface Only {
 export class Fault extends Error {}
 
 const defaultEmptyTimeout = 20;
-const defaultStartTimeout = 30;
 
 /** Reads the query of the page's address; throws a Fault that names every parameter in fault. */
 export function parseParams(search: string): Params {
@@ -46,14 +45,14 @@ export function parseParams(search: string): Params {
   const layout = parseLayout(name);
   if (!layout) faults.push(`parameter layout: there is no "${name}"; known are ${knownLayouts}`);
 
-  const time = (name: string, otherwise: number): number => {
-    const text = given(name) ?? String(otherwise);
+  const time = (name: string, text: string): number => {
     const seconds = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
     if (!(seconds > 0 && seconds <= 86400)) faults.push(`parameter ${name}: "${text}" is no number of seconds above 0 and up to 86400`);
     return seconds * 1000;
   };
-  const emptyTimeout = time('empty_timeout', defaultEmptyTimeout);
-  const startTimeout = time('start_timeout', defaultStartTimeout);
+  const emptyTimeout = time('empty_timeout', given('empty_timeout') ?? String(defaultEmptyTimeout));
+  const start = given('start_timeout');
+  const startTimeout = start === undefined ? undefined : time('start_timeout', start);
 
   const screen = given('screen_share');
   if (screen !== undefined && screen !== 'true' && screen !== 'false') {
@@ -67,7 +66,9 @@ export function parseParams(search: string): Params {
   }
 
   if (faults.length > 0 || !layout) throw new Fault(faults.join('; '));
-  return { url, token, layout, emptyTimeout, startTimeout, only };
+  const params: Params = { url, token, layout, emptyTimeout, only };
+  if (startTimeout !== undefined) params.startTimeout = startTimeout;
+  return params;
 }
 
 function faultOfURL(url: string): string | undefined {

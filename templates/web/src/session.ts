@@ -15,6 +15,7 @@ export class Session {
   readonly room = new Room({ adaptiveStream: { pixelDensity: 1 }, reconnectPolicy: new Patience() });
   private lost?: { timer: ReturnType<typeof setTimeout>; until: number };
   private rejoining = false;
+  private joined = false;
   private empty?: ReturnType<typeof setTimeout>;
 
   constructor(
@@ -57,6 +58,7 @@ export class Session {
   }
 
   private found(): void {
+    this.joined = true;
     clearTimeout(this.lost?.timer);
     this.lost = undefined;
     this.watchEmpty();
@@ -68,6 +70,8 @@ export class Session {
     if (end) {
       this.markers.end(end);
       this.markers.fail(`the room could not be recorded: ${end}`, end);
+    } else if (this.joined && reason !== DisconnectReason.CLIENT_INITIATED) {
+      this.markers.fail('the connection to the LiveKit server was lost before the recording began'); // which may be tried again
     }
     if (!this.markers.started || this.rejoining || reason === DisconnectReason.CLIENT_INITIATED) return;
     this.losing();
@@ -93,7 +97,7 @@ export class Session {
     const { identity, audioTrack, videoTrack } = this.params.only;
     const tracks = [audioTrack, videoTrack].filter((t) => t !== undefined).join(' or ');
     const what = identity ? `participant "${identity}"${tracks && ` with track ${tracks}`}` : `track ${tracks}`;
-    this.markers.fail(`${what} is not in the room, and did not come within the start_timeout of ${this.params.startTimeout / 1000} s`, 'room_empty');
+    this.markers.fail(`${what} is not in the room, and did not come within the start_timeout of ${(this.params.startTimeout ?? 0) / 1000} s`, 'absent');
   }
 
   /** Ends the recording when those who are recorded have been away for long enough. */

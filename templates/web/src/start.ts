@@ -15,8 +15,8 @@ export class Start {
   // So long before its recorder loses patience a page gives up, so as to say why.
   static readonly notice = 2000;
 
-  /** limit: since the page was opened, how long its recorder waits for a start. */
-  constructor(private readonly limit: number) {}
+  /** limit: since the page was opened, how long its recorder waits for whom it records; unset: not. */
+  constructor(private readonly limit?: number) {}
 
   connected(now: number): void {
     this.connectedAt ??= now;
@@ -28,7 +28,9 @@ export class Start {
   }
 
   /** Says whether the participant, or the track, that alone is recorded has not come yet. */
-  await(absent: boolean): void {
+  await(absent: boolean, now: number): void {
+    if (this.limit === undefined) return;
+    if (this.absent && !absent) this.connectedAt = now; // their media are waited for from here on
     this.absent = absent;
   }
 
@@ -48,7 +50,7 @@ export class Start {
    */
   due(now: number): { start: boolean; missing?: boolean; vain?: boolean } {
     if (this.connectedAt === undefined) return { start: false };
-    if (this.absent) return { start: false, vain: now >= Math.max(this.limit - Start.notice, this.limit / 2) };
+    if (this.absent && this.limit !== undefined) return { start: false, vain: now >= Math.max(this.limit - Start.notice, this.limit / 2) };
     const since = now - this.connectedAt;
     if (this.paintedAt !== undefined) return { start: now - this.paintedAt >= Start.settling };
     if (this.soundArrived && !this.expected.picture) return { start: true };
