@@ -244,11 +244,11 @@ func (s *s3Store) complete(ctx context.Context, key, id string, o *object, repla
 }
 
 // recall forgets the parts that the storage has otherwise than they were sent last, so that they are
-// sent again; false when there are none. A short part that was given up, or whose connection broke, may
+// sent again; false when there are none, or nobody may know. A short part that was given up, or whose connection broke, may
 // arrive after the full one.
 func (s *s3Store) recall(ctx context.Context, key string, o *object) bool {
 	there, err := s.listed(ctx, key, o.journal.UploadID)
-	if err != nil && !errors.Is(err, errUnlisted) {
+	if err != nil {
 		return false
 	}
 	forgotten := 0
