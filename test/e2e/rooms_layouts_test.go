@@ -15,8 +15,15 @@ import (
 	"tapedeck/recorder/recordertest"
 )
 
-// mostApart is how far a tile's picture and its sound may be apart.
-const mostApart = 80 * time.Millisecond
+// apart is how far a tile's picture and its sound may be apart at a moment of a recording. Until the page has
+// measured how long Chrome holds the sound, a second at most, its pictures may be ahead of it; how far depends
+// on how busy the machine is at the start, which a short recording is not to judge.
+func apart(at time.Duration) time.Duration {
+	if at < time.Second && !long() {
+		return 150 * time.Millisecond
+	}
+	return 80 * time.Millisecond
+}
 
 // long asks for a minute of each recording: `make test-rooms`.
 func long() bool { return os.Getenv("TAPEDECK_LONG") != "" }
@@ -127,7 +134,7 @@ func judgeTile(t testing.TB, tile []recordertest.TileFrame, beeps []time.Duratio
 	cadence := recordertest.CadenceOf(frames, camLoop)
 	t.Logf("picture behind sound: %v to %v, median %v, first %v; %v", low, high, middle, behind[0], cadence)
 	for i, b := range behind {
-		if b.Abs() > mostApart {
+		if b.Abs() > apart(flashes[i]) {
 			complaints = append(complaints, fmt.Sprintf("the flash at %v is %v behind its beep", flashes[i], b))
 		}
 	}
