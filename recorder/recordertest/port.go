@@ -10,8 +10,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // The ports of servers that are started by address. They are below those that the
@@ -21,18 +24,40 @@ import (
 const firstPort, lastPort = 12000, 30000
 
 // FreeAddr gives a loopback address, host:port, that no server listens at and no
-// client will take.
+// client will take. It is nobody else's for as long as this process lives: a server that a test
+// has killed, to start it again there, must not find another test's in its place.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	var err error
 	for range 100 {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort))) //nolint:gosec // not a secret
-		if err = free(addr); err == nil {
+		if err = errors.Join(free(addr), reserve(addr)); err == nil {
 			return addr
 		}
 	}
 	t.Fatalf("no port from %d to %d is free: %v", firstPort, lastPort, err)
 	return ""
+}
+
+// reserved holds the locks of this process's addresses.
+var reserved sync.Map //nolint:gochecknoglobals // held until the process ends
+
+// reserve keeps an address from this and other test processes.
+func reserve(addr string) error {
+	const dir = "/tmp/tapedeck-test-ports" // whatever a test's own TMPDIR is
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	lock := flock.New(filepath.Join(dir, addr))
+	locked, err := lock.TryLock()
+	if err == nil && !locked {
+		err = errors.New("another test has it")
+	}
+	if err != nil {
+		return fmt.Errorf("reserving %s: %w", addr, err)
+	}
+	reserved.Store(addr, lock)
+	return nil
 }
 
 // free tells whether an address can be listened at, by TCP and by UDP.

@@ -64,3 +64,10 @@ func TestServersStartBesideOthers(t *testing.T) {
 	assert.Equal(t, 2, tries)
 	assert.Contains(t, Listening(r.cmd.Process.Pid), r.Addr)
 }
+
+// An address that was given is not given again, though nobody listens there at present.
+func TestAddressesAreReserved(t *testing.T) {
+	addr := FreeAddr(t)
+	require.NoError(t, free(addr))
+	require.ErrorContains(t, reserve(addr), "another test has it")
+}
