@@ -39,13 +39,9 @@ type hybridTrack struct {
 // advance looks at what was written since the last time.
 func (h *hybrid) advance(f io.ReaderAt, size int64) error {
 	for !h.over && h.next+8 <= size {
-		var head [16]byte
-		if n, err := f.ReadAt(head[:], h.next); err != nil && (!errors.Is(err, io.EOF) || n < 8) {
+		kind, length, err := boxAt(f, h.next, size)
+		if err != nil {
 			return err
-		}
-		length := int64(binary.BigEndian.Uint32(head[:]))
-		if length == 1 {
-			length = int64(binary.BigEndian.Uint64(head[8:])) //nolint:gosec // judged below
 		}
 		switch {
 		case length == 0:
@@ -56,7 +52,7 @@ func (h *hybrid) advance(f io.ReaderAt, size int64) error {
 		case h.next+length > size:
 			return nil
 		}
-		if err := h.take(f, string(head[4:8]), length); err != nil {
+		if err := h.take(f, kind, length); err != nil {
 			return err
 		}
 		h.next += length
@@ -105,13 +101,13 @@ func isFinalised(f io.ReaderAt, size int64) (bool, error) {
 	at, kind, length := int64(0), "", int64(0)
 	for ; kind != "moov"; at += length {
 		var err error
-		if kind, length, err = boxAt(f, at, size); err != nil {
+		if kind, length, err = wholeBoxAt(f, at, size); err != nil {
 			return false, err
 		}
 	}
 	for inside, end := at-length+8, at; inside < end; inside += length {
 		var err error
-		if kind, length, err = boxAt(f, inside, end); err != nil {
+		if kind, length, err = wholeBoxAt(f, inside, end); err != nil {
 			return false, err
 		}
 		if kind == "mvex" {
@@ -121,18 +117,27 @@ func isFinalised(f io.ReaderAt, size int64) (bool, error) {
 	return true, nil
 }
 
-// boxAt reads the header of a box that ends at the latest where its parent does.
+// wholeBoxAt is boxAt for a box that ends at the latest where its parent does.
+func wholeBoxAt(f io.ReaderAt, at, end int64) (kind string, length int64, err error) {
+	if end-at >= 8 {
+		kind, length, err = boxAt(f, at, end)
+	}
+	if err == nil && (length < 8 || length > end-at) {
+		err = errors.New("this is no MP4 that is whole")
+	}
+	return kind, length, err
+}
+
+// boxAt reads the header of a box, of which eight bytes or more are there before end. What it says of the
+// box's length is to be judged.
 func boxAt(f io.ReaderAt, at, end int64) (kind string, length int64, err error) {
 	var head [16]byte
-	if _, err := f.ReadAt(head[:min(16, max(end-at, 0))], at); err != nil && !errors.Is(err, io.EOF) {
+	if n, err := f.ReadAt(head[:min(int64(len(head)), end-at)], at); err != nil && (!errors.Is(err, io.EOF) || n < 8) {
 		return "", 0, err
 	}
 	length = int64(binary.BigEndian.Uint32(head[:]))
 	if length == 1 {
-		length = int64(binary.BigEndian.Uint64(head[8:])) //nolint:gosec // judged below
-	}
-	if length < 8 || length > end-at {
-		return "", 0, errors.New("this is no MP4 that is whole")
+		length = int64(binary.BigEndian.Uint64(head[8:])) //nolint:gosec // judged by the caller
 	}
 	return string(head[4:8]), length, nil
 }

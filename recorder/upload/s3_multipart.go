@@ -251,17 +251,13 @@ func (s *s3Store) recall(ctx context.Context, key string, o *object) bool {
 	if err != nil {
 		return false
 	}
-	forgotten := 0
+	forgotten := false
 	o.journal.update(func(p *progress) {
-		for n, etag := range p.Parts {
-			if has, ok := there[n]; ok && has.etag == etag && has.size == o.partLen(n) {
-				continue
-			}
-			delete(p.Parts, n)
-			forgotten++
-		}
+		known := len(p.Parts)
+		maps.DeleteFunc(p.Parts, func(n int, etag string) bool { return there[n] != listedPart{etag, o.partLen(n)} })
+		forgotten = len(p.Parts) < known
 	})
-	return forgotten > 0
+	return forgotten
 }
 
 // appears reports whether the object is there although nobody said so, and may wait for

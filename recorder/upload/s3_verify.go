@@ -69,9 +69,6 @@ func (s *s3Store) readBack(ctx context.Context, key string, o *object) error {
 // holdsFinalised reports whether an object is an MP4 that was finalised, as far as it may be read.
 func (s *s3Store) holdsFinalised(ctx context.Context, key string, size int64) bool {
 	is, err := isFinalised(readerAt(func(p []byte, at int64) (int, error) {
-		if len(p) == 0 {
-			return 0, nil
-		}
 		out, err := s.client.GetObject(ctx, &s3.GetObjectInput{
 			Bucket: &s.conf.Bucket, Key: &key, Range: aws.String(fmt.Sprintf("bytes=%d-%d", at, at+int64(len(p))-1)),
 		})
