@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -64,20 +62,11 @@ func printTable(w io.Writer, recs []recorder.Recording, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tSTATUS\tSOURCE\tAGE\tRECORDED\tWORKER\tRESULT")
 	for _, rec := range recs {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", rec.ID, rec.Status, plain(source(rec)),
-			now.Sub(time.Unix(0, rec.CreatedAt)).Round(time.Second), recorded(rec), plain(rec.Worker), plain(withNotes(result(rec), rec)))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", rec.ID, rec.Status, recorder.PlainText(source(rec)),
+			now.Sub(time.Unix(0, rec.CreatedAt)).Round(time.Second), recorded(rec), recorder.PlainText(rec.Worker),
+			recorder.PlainText(withNotes(result(rec), rec)))
 	}
 	return t.Flush()
-}
-
-// plain keeps what strangers named from changing the order of a line, or the terminal.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
-			return -1
-		}
-		return r
-	}, text)
 }
 
 func source(rec recorder.Recording) string {

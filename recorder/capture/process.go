@@ -13,7 +13,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -333,15 +332,13 @@ func cutWords(text string, longest int) string {
 	return text[:strings.LastIndexAny(text[:longest], between)+1] + "…"
 }
 
-// plain gives text without what would drive a terminal or turn its writing round.
+// plain gives text as recorder.PlainText does, with its words apart where a line or a tab parted them.
 func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t', r == '\n', r == '\r':
+	return recorder.PlainText(strings.Map(func(r rune) rune {
+		switch r {
+		case '\t', '\n', '\r':
 			return ' '
-		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
-			return -1
 		}
 		return r
-	}, text)
+	}, text))
 }
