@@ -32,21 +32,13 @@ func workerRows() []row {
 		{
 			name: "the node", done: "kill -9 of all it runs, its disk is lost, it never comes back", short: true,
 			bound: 10*time.Second + onePart, why: "at most one upload part of 5 MiB and 10 s",
-			set: func(s *stage) { s.dense(denseRate) },
-			play: func(s *stage) {
-				lost := s.midPart(s.w1)
-				s.w1.lose()
-				s.stopAt(lost + 14*time.Second)
-			},
+			set:  func(s *stage) { s.dense(denseRate) },
+			play: loseInAPart,
 		},
 		{
 			name: "the node, a slow picture", done: "as above, before a part of 5 MiB is full",
 			bound: 10*time.Second + upload.DefaultSendWithin, why: "at most the 15 s after which parts are sent without being full, and 10 s",
-			play: func(s *stage) {
-				lost := s.midPart(s.w1)
-				s.w1.lose()
-				s.stopAt(lost + 14*time.Second)
-			},
+			play: loseInAPart,
 		},
 		{name: "the node restarts", lost: true, done: "kill -9 of all it runs, started again 15 s later with its disk", play: func(s *stage) {
 			s.at(breakAt)
@@ -111,6 +103,13 @@ func (n *node) freeze(sig syscall.Signal) {
 	for _, p := range n.s.look(n.tmp) {
 		_ = syscall.Kill(p.PID, sig)
 	}
+}
+
+// loseInAPart loses w1 for good, while it has more than the storage, and leaves w2 time to record on.
+func loseInAPart(s *stage) {
+	lost := s.midPart(s.w1)
+	s.w1.lose()
+	s.stopAt(lost + 14*time.Second)
 }
 
 // awaitUpload waits until what is left of the recording is being uploaded.
